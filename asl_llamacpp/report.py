@@ -1,0 +1,119 @@
+"""What a prefill tells about itself: `Progress` while it runs, `PrefillReport` when it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_RANGES = 6
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a prefill: `tokens` of `n_tokens` done at layer `layer` (0-based) of `layers`, in `phase`.
+
+    `phase` is "shallow" (up to the selection layer), "selection" or "deep" (after it; `n_tokens` is then the
+    number of selected tokens).
+    """
+
+    layer: int
+    layers: int
+    tokens: int
+    n_tokens: int
+    phase: str
+
+
+@dataclass(eq=False)
+class PrefillReport:
+    """What one prefill pruned, why there, and what that saved. Printing it gives a short table.
+
+    policy             the policy's text form, as `parse_policy` reads it
+    n_prompt           prompt tokens
+    n_layer            layers of the model
+    selection_layer    layer (0-based) after which only the selected tokens went on; None: nothing was pruned
+    reason             why that layer, or why nothing was pruned
+    forced             selection was forced by `layer` or `l_max`, not chosen by the rule
+    selected           int32 [n_selected], positions that went on, sorted, the window included; None as above
+    relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
+    tau                threshold on it; None if the policy has none
+    cells              KV cells in use, by layer
+    kv_bytes           bytes of all KV buffers, allocated
+    kv_bytes_full      the same, had nothing been pruned
+    peak_kv_bytes      largest kv_bytes during the prefill
+    seconds            wall time by phase: "shallow", "selection", "deep", "total"
+    """
+
+    policy: str
+    n_prompt: int
+    n_layer: int
+    selection_layer: int | None = None
+    reason: str = ""
+    forced: bool = False
+    selected: NDArray[np.int32] | None = None
+    relative_variance: dict[int, float] = field(default_factory=dict)
+    tau: float | None = None
+    cells: list[int] = field(default_factory=list)
+    kv_bytes: int = 0
+    kv_bytes_full: int = 0
+    peak_kv_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_selected(self) -> int:
+        """Tokens that every layer was run on: all of them if nothing was pruned."""
+        return self.n_prompt if self.selected is None else len(self.selected)
+
+    def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
+        """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
+        values = asdict(self)
+        selected = values.pop("selected")
+        values["n_selected"] = self.n_selected
+        values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
+        values["cells"] = [int(count) for count in self.cells]
+        if include_selected:
+            values["selected"] = None if selected is None else selected.tolist()
+        return values
+
+    def __str__(self) -> str:
+        share = _percent(self.n_selected, self.n_prompt, " ({:.1f} %)")
+        layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
+        saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
+        rows = {
+            "policy": self.policy,
+            "prompt": f"{self.n_prompt} tokens",
+            "selection": f"{layer}: {self.reason}" if self.reason else layer,
+            "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
+            "cells": _cell_ranges(self.cells),
+            "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}",
+            "KV peak": _size(self.peak_kv_bytes),
+            "seconds": ", ".join(f"{phase} {value:.2f}" for phase, value in self.seconds.items()),
+        }
+        return "\n".join(f"{title:<10} {text or '-'}" for title, text in rows.items())
+
+
+def _percent(part: int, whole: int, form: str) -> str:
+    return form.format(100 * part / whole) if whole else ""
+
+
+def _size(n_bytes: int) -> str:
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def _cell_ranges(cells: list[int]) -> str:
+    """As "layers 0-14: 7000, 15-29: 1024"; by cell count where layers alternate too often for ranges."""
+    ranges, start = [], 0
+    for count, run in groupby(cells):
+        end = start + len(list(run)) - 1
+        ranges.append(f"{start}-{end}: {count}" if end > start else f"{start}: {count}")
+        start = end + 1
+    if len(ranges) > MAX_RANGES:
+        return ", ".join(f"{count} in {layers} layers" for count, layers in Counter(cells).most_common())
+    return f"layers {', '.join(ranges)}" if ranges else ""
