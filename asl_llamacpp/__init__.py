@@ -1,0 +1,29 @@
+"""Long documents on your own machine: llama-cpp-python's Llama with layer-wise, pruned prefill (ASL).
+
+    from asl_llamacpp import Llama
+    llm = Llama("model.gguf", n_ctx=8192, kv_policy="asl")
+"""
+
+from .library import use_patched_library
+
+use_patched_library()
+
+from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  # noqa: E402
+from .llama import Llama  # noqa: E402
+from .policies import ASL, Full, Policy, parse_policy  # noqa: E402
+from .report import PrefillReport, Progress  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ASL",
+    "EngineError",
+    "Full",
+    "Llama",
+    "Policy",
+    "PrefillAborted",
+    "PrefillReport",
+    "Progress",
+    "UnsupportedModelError",
+    "parse_policy",
+]

@@ -1,0 +1,197 @@
+"""cffi binding of layerwise.h: one method a C function, numpy in and out, errors as exceptions."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cffi import FFI
+
+from ..library import library_path
+
+OK, ABORTED, INVALID, UNSUPPORTED, NO_MEMORY, FAILED = range(6)
+
+Progress = Callable[[int, int, int, int], None]
+"""Called before each ubatch with (il_begin, il_end, tokens_done, n_tokens); an exception stops the prefill."""
+
+
+class EngineError(RuntimeError):
+    """The backend failed to compute a graph; the context is empty and usable."""
+
+
+class UnsupportedModelError(ValueError):
+    """The model's architecture cannot be prefilled layer by layer."""
+
+
+class PrefillAborted(RuntimeError):
+    """The prefill was stopped from outside (llama.cpp's abort callback); the context is empty and usable."""
+
+
+_ERRORS: dict[int, type[Exception]] = {
+    ABORTED: PrefillAborted,
+    INVALID: ValueError,
+    UNSUPPORTED: UnsupportedModelError,
+    NO_MEMORY: MemoryError,
+    FAILED: EngineError,
+}
+
+
+def _cdef() -> str:
+    header = Path(__file__).with_name("layerwise.h").read_text(encoding="utf-8")
+    body = header.split("cdef-begin", 1)[1].split("\n", 1)[1].rsplit("// cdef-end", 1)[0]
+    return "struct llama_context; struct llama_model;\n" + body.replace("LLAMA_API ", "")
+
+
+ffi = FFI()
+ffi.cdef(_cdef())
+lib: Any = ffi.dlopen(str(library_path()))
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer's KV: cells in use and allocated, bytes of K and V, heads; `is_swa` marks a sliding-window layer."""
+
+    n_cells: int
+    n_cells_max: int
+    bytes: int
+    n_head: int
+    n_head_kv: int
+    is_swa: bool
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """A context's layered KV cache; fields as in `struct llama_layerwise_info`."""
+
+    n_layer: int
+    n_head: int
+    n_tokens: int
+    n_kept: int
+    il_next: int
+    n_groups: int
+    kv_bytes: int
+    kv_bytes_peak: int
+    hidden_bytes: int
+    n_grow: int
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+def model_error(model: Any) -> str | None:
+    """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
+    reason = lib.llama_layerwise_model_error(ffi.cast("struct llama_model *", _address(model)))
+    return None if reason == ffi.NULL else ffi.string(reason).decode()
+
+
+def kv_bytes(ctx: Any) -> int:
+    """Bytes of all KV buffers of `ctx` (a ctypes llama_context_p), whatever its KV cache is."""
+    return int(lib.llama_layerwise_kv_bytes(ffi.cast("struct llama_context *", _address(ctx))))
+
+
+@contextlib.contextmanager
+def deferred_kv() -> Iterator[None]:
+    """Contexts created inside (by this thread) allocate KV cells as they are needed, which `Engine` requires."""
+    lib.llama_layerwise_defer_kv(True)
+    try:
+        yield
+    finally:
+        lib.llama_layerwise_defer_kv(False)
+
+
+class Engine:
+    """Layer-wise prefill on one llama_context that was created inside `deferred_kv()`.
+
+    Args:
+        ctx: a ctypes llama_context_p; it must outlive the engine.
+        progress: see `Progress`. Its exception, KeyboardInterrupt included, is raised by `run`.
+
+    Every method raises ValueError for a wrong argument or call order (nothing is changed), MemoryError,
+    UnsupportedModelError or EngineError (the context is empty and usable).
+    """
+
+    def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
+        self._ctx = ffi.cast("struct llama_context *", _address(ctx))
+        self._raised: BaseException | None = None
+        self.progress = progress
+        self._callback = ffi.callback("llama_layerwise_progress", self._on_progress, error=False, onerror=self._on_error)
+        lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
+
+    def _on_progress(self, il_begin: int, il_end: int, done: int, n_tokens: int, _: Any) -> bool:
+        if self.progress is not None:
+            self.progress(il_begin, il_end, done, n_tokens)
+        return True
+
+    def _on_error(self, _type: Any, value: BaseException, _traceback: Any) -> None:
+        # an exception (Ctrl-C too) cannot pass through C: keep it, the callback's False stops the prefill
+        self._raised = value
+
+    def _check(self, status: int) -> None:
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+        if status != OK:
+            raise _ERRORS[status](ffi.string(lib.llama_layerwise_error(self._ctx)).decode())
+
+    def check(self) -> None:
+        """Build, without running it, every layer's graph; UnsupportedModelError if the model cannot be cut there."""
+        self._check(lib.llama_layerwise_check(self._ctx))
+
+    def begin(self, tokens: Sequence[int], window: int, headroom: int) -> None:
+        """Start a prefill at position 0; what the context held is dropped. `headroom`: spare cells per layer."""
+        ids = np.ascontiguousarray(tokens, dtype=np.int32)
+        self._check(
+            lib.llama_layerwise_begin(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids), window, headroom)
+        )
+
+    def run(self, il_begin: int, il_end: int, scores: bool = False) -> None:
+        """Run layers il_begin <= il < il_end over all ubatches of the kept tokens."""
+        self._raised = None
+        self._check(lib.llama_layerwise_run(self._ctx, il_begin, il_end, scores))
+
+    def scores(self, il: int) -> npt.NDArray[np.float32]:
+        """Window attention of layer `il`: float32 [n_head, m], softmax rows of the w window queries summed."""
+        layer = self.layer(il)
+        out = np.empty((layer.n_head, self.info().n_kept), dtype=np.float32)
+        self._check(lib.llama_layerwise_scores(self._ctx, il, ffi.from_buffer("float[]", out), out.size))
+        return out
+
+    def keep(self, positions: npt.NDArray[np.int32]) -> None:
+        """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""
+        kept = np.ascontiguousarray(positions, dtype=np.int32)
+        self._check(lib.llama_layerwise_keep(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept)))
+
+    def end(self) -> None:
+        """Finish after the last layer; the context decodes from position n."""
+        self._check(lib.llama_layerwise_end(self._ctx))
+
+    def abort(self) -> None:
+        """Drop a prefill in progress and everything the context holds; harmless at any time."""
+        lib.llama_layerwise_abort(self._ctx)
+
+    def info(self) -> EngineInfo:
+        """The state of the context's KV cache, from the engine's own buffers."""
+        info = ffi.new("struct llama_layerwise_info *")
+        self._check(lib.llama_layerwise_get_info(self._ctx, info))
+        return EngineInfo(**{name: getattr(info, name) for name in EngineInfo.__dataclass_fields__})
+
+    def layer(self, il: int) -> LayerInfo:
+        """One layer's cells and bytes."""
+        layer = ffi.new("struct llama_layerwise_layer *")
+        self._check(lib.llama_layerwise_get_layer(self._ctx, il, layer))
+        return LayerInfo(**{name: getattr(layer, name) for name in LayerInfo.__dataclass_fields__})
+
+    def positions(self, il: int) -> npt.NDArray[np.int32]:
+        """Positions of the cells that layer `il` holds, in cell order: int32 [n_cells]."""
+        out = np.empty(self.layer(il).n_cells, dtype=np.int32)
+        n = lib.llama_layerwise_get_positions(self._ctx, il, ffi.from_buffer("int32_t[]", out), len(out))
+        if n < 0:
+            raise ValueError(ffi.string(lib.llama_layerwise_error(self._ctx)).decode())
+        return out

@@ -1,0 +1,175 @@
+#include "layerwise-graph.h"
+
+#include "llama-model.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+// the scores of a long prompt are computed a few window rows at a time, so that the side branch stays small
+static constexpr int64_t MAX_KQ_BYTES = 64ll*1024*1024;
+
+// thrown out of the model's graph builder when the last layer of the range is built
+struct llama_layerwise_stop {};
+
+ggml_tensor * llama_layerwise_pass::hidden_view(ggml_context * ctx, int64_t n_tokens) const {
+    return ggml_view_2d(ctx, hidden, hidden->ne[0], n_tokens, hidden->nb[1], i_token*hidden->nb[1]);
+}
+
+void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * cur, const char * name, int il) {
+    const bool is_begin = il == il_begin - 1;
+    const bool is_end   = il == il_end   - 1 && il_end < n_layer;
+
+    if ((!is_begin && !is_end) || strcmp(name, "l_out") != 0) {
+        return;
+    }
+
+    if (cur->type != GGML_TYPE_F32 || !ggml_is_contiguous(cur) || ggml_nelements(cur) != hidden->ne[0]*g.n_tokens) {
+        error = "the output of layer " + std::to_string(il) + " is not one row of floats per token";
+        throw llama_layerwise_stop();
+    }
+
+    if (is_begin) {
+        // the tensor becomes a leaf on the hidden states, and all that led to it drops out of the graph
+        cur->op        = GGML_OP_NONE;
+        cur->view_src  = hidden;
+        cur->view_offs = i_token*hidden->nb[1];
+        cur->data      = hidden->data ? (char *) hidden->data + cur->view_offs : nullptr;
+        cur->buffer    = hidden->buffer;
+
+        std::fill(cur->src, cur->src + GGML_MAX_SRC, nullptr);
+
+        ggml_graph_clear(g.gf);
+
+        scores.clear();
+
+        seen_begin = true;
+        return;
+    }
+
+    ggml_tensor * dst = hidden_view(g.ctx0, g.n_tokens);
+
+    ggml_build_forward_expand(g.gf, ggml_cpy(g.ctx0, ggml_reshape_2d(g.ctx0, cur, dst->ne[0], dst->ne[1]), dst));
+
+    seen_end = true;
+
+    throw llama_layerwise_stop();
+}
+
+void llama_layerwise_pass::on_attn(
+        const llm_graph_context & g,
+              ggml_tensor * q,
+              ggml_tensor * k,
+              ggml_tensor * kq_b,
+              ggml_tensor * kq_mask,
+              ggml_tensor * sinks,
+                    float   kq_scale,
+                      int   il) {
+    if (i_window < 0 || il < il_begin || il >= il_end || g.hparams.is_swa(il)) {
+        return;
+    }
+
+    if (kq_b != nullptr || kq_mask == nullptr) {
+        error = "the attention of layer " + std::to_string(il) + " has a bias that window scores cannot include";
+        throw llama_layerwise_stop();
+    }
+
+    ggml_context * ctx0 = g.ctx0;
+
+    const auto & hparams = g.hparams;
+
+    const int64_t n_kv   = k->ne[1];
+    const int64_t n_head = q->ne[2];
+    const int64_t n_rows = q->ne[1] - i_window;
+    const int64_t n_step = std::clamp<int64_t>(MAX_KQ_BYTES/(n_kv*n_head*(int64_t) sizeof(float)), 1, n_rows);
+
+    // flash attention applies the scale before the soft cap, the plain path after it
+    const bool  scale_first = hparams.attn_soft_cap && g.cparams.flash_attn;
+    const float scale_in    = scale_first ? kq_scale : 1.0f;
+    const float scale_out   = scale_first ? 1.0f : kq_scale;
+    const float cap         = hparams.f_attn_logit_softcapping;
+
+    ggml_tensor * sum = nullptr;
+
+    for (int64_t i = 0; i < n_rows; i += n_step) {
+        const int64_t n_cur = std::min(n_step, n_rows - i);
+        const int64_t row   = i_window + i;
+
+        ggml_tensor * q_cur = ggml_view_3d(ctx0, q, q->ne[0], n_cur, n_head, q->nb[1], q->nb[2], row*q->nb[1]);
+        ggml_tensor * mask  = ggml_view_2d(ctx0, kq_mask, n_kv, n_cur, kq_mask->nb[1], row*kq_mask->nb[1]);
+
+        ggml_tensor * kq = ggml_mul_mat(ctx0, k, q_cur);
+        ggml_prec_set_acc(kq, GGML_PREC_F32);
+
+        // the same logit transformations as in build_attn_mha
+        if (g.arch == LLM_ARCH_GROK) {
+            kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, hparams.f_attn_out_scale/cap)), cap);
+        }
+        if (hparams.attn_soft_cap) {
+            kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, scale_in/cap)), cap);
+        }
+
+        kq = ggml_soft_max_ext(ctx0, kq, mask, scale_out, hparams.f_max_alibi_bias);
+        ggml_soft_max_add_sinks(kq, sinks);
+
+        // [n_kv, n_cur, n_head] -> [1, n_kv, n_head]
+        ggml_tensor * cur = ggml_sum_rows(ctx0, ggml_cont(ctx0, ggml_permute(ctx0, kq, 1, 0, 2, 3)));
+
+        sum = sum ? ggml_add(ctx0, sum, cur) : cur;
+    }
+
+    sum = ggml_reshape_2d(ctx0, sum, n_kv, n_head);
+    ggml_format_name(sum, "window_scores-%d", il);
+    ggml_set_output(sum);
+
+    ggml_build_forward_expand(g.gf, sum);
+
+    scores.push_back({ il, sum });
+}
+
+bool llama_layerwise_pass::verify(ggml_cgraph * gf) {
+    if (!error.empty()) {
+        return false;
+    }
+
+    if ((il_begin > 0 && !seen_begin) || (il_end < n_layer && !seen_end)) {
+        error = "its graph does not report the output of every layer";
+        return false;
+    }
+
+    for (int i = 0; i < ggml_graph_n_nodes(gf); ++i) {
+        const char * name = ggml_graph_node(gf, i)->name;
+        const char * dash = strrchr(name, '-');
+
+        if (dash == nullptr || dash[1] < '0' || dash[1] > '9') {
+            continue;
+        }
+
+        const int il = atoi(dash + 1);
+        if (il < il_begin) {
+            error = "layer " + std::to_string(il_begin) + " needs more of layer " + std::to_string(il) + " than its output ("
+                + name + ")";
+            return false;
+        }
+    }
+
+    return true;
+}
+
+ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_graph_params & params) {
+    scores.clear();
+    error.clear();
+
+    seen_begin = false;
+    seen_end   = false;
+
+    ggml_cgraph * gf = params.res->get_gf();
+
+    try {
+        gf = model.build_graph(params);
+    } catch (const llama_layerwise_stop &) {
+        // the graph ends behind the range's last layer
+    }
+
+    return verify(gf) ? gf : nullptr;
+}

@@ -1,0 +1,61 @@
+#pragma once
+
+// Layer-wise graphs: what the hooks in llama-graph.cpp and llama-context.cpp call while a layer-wise prefill builds
+// the graph of one ubatch for a range of layers.
+
+#include "llama-graph.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+struct llama_model;
+
+struct llama_layerwise_pass {
+    int32_t il_begin = 0;
+    int32_t il_end   = 0;
+    int32_t n_layer  = 0;
+
+    // hidden states between the layers [n_embd, n_tokens of the prefill], the rows of this ubatch begin at i_token
+    ggml_tensor * hidden  = nullptr;
+    int64_t       i_token = 0;
+
+    // the first row of the ubatch that belongs to the observation window, -1 to compute no scores
+    int64_t i_window = -1;
+
+    struct scores_t {
+        int32_t       il;
+        ggml_tensor * t; // [n_kv, n_head]
+    };
+
+    std::vector<scores_t> scores;
+
+    // set by build() when the graph of this model cannot be cut at the range's borders
+    std::string error;
+
+    // llm_graph_context::cb: cut the graph behind layer il_begin - 1 and stop building behind layer il_end - 1
+    void on_tensor(const llm_graph_context & g, ggml_tensor * cur, const char * name, int il);
+
+    // llm_graph_context::build_attn_mha: the window's attention, beside the ordinary one
+    void on_attn(
+            const llm_graph_context & g,
+                  ggml_tensor * q, // [n_embd_head, n_tokens, n_head]
+                  ggml_tensor * k, // [n_embd_head, n_kv, n_head_kv]
+                  ggml_tensor * kq_b,
+                  ggml_tensor * kq_mask,
+                  ggml_tensor * sinks,
+                        float   kq_scale,
+                          int   il);
+
+    // llama_model::build_graph for the range; nullptr if the model's graph cannot be cut
+    ggml_cgraph * build(const llama_model & model, const llm_graph_params & params);
+
+private:
+    bool seen_begin = false;
+    bool seen_end   = false;
+
+    ggml_tensor * hidden_view(ggml_context * ctx, int64_t n_tokens) const;
+
+    // a node of a layer before il_begin means that later layers use more than the hidden states
+    bool verify(ggml_cgraph * gf);
+};

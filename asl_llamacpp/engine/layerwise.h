@@ -1,0 +1,131 @@
+#pragma once
+
+// Layer-wise prefill: the C API that asl_llamacpp adds to libllama.
+//
+// A prompt is evaluated layer after layer over all of its ubatches. Between two layers the caller may read the
+// attention of the last tokens (the observation window) and choose which tokens go deeper:
+//
+//     llama_layerwise_defer_kv(true);
+//     ctx = llama_init_from_model(model, params);
+//     llama_layerwise_defer_kv(false);
+//
+//     llama_layerwise_begin (ctx, tokens, n_tokens, n_window, n_headroom);
+//     llama_layerwise_run   (ctx, 0, 11, true);
+//     llama_layerwise_scores(ctx, 10, scores, n_scores);
+//     llama_layerwise_keep  (ctx, positions, n_positions);
+//     llama_layerwise_run   (ctx, 11, n_layer, false);
+//     llama_layerwise_end   (ctx);
+//
+// After llama_layerwise_end the context decodes as usual from position n_tokens, and llama_get_logits_ith(ctx, -1)
+// is the last prompt token's row. Each layer then attends to the cells it has: all tokens for the layers that ran
+// before the selection, the selected ones for those after it.
+//
+// Every function checks its arguments. A status other than OK leaves the context empty and usable, except for
+// INVALID, which changes nothing; llama_layerwise_error tells the reason. None of them may be called while
+// llama_decode runs on the same context.
+
+#include "llama.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// cdef-begin: what follows up to cdef-end is read by the Python binding as it stands
+
+enum llama_layerwise_status {
+    LLAMA_LAYERWISE_STATUS_OK          = 0,
+    LLAMA_LAYERWISE_STATUS_ABORTED     = 1, // the progress or abort callback asked to stop
+    LLAMA_LAYERWISE_STATUS_INVALID     = 2, // wrong argument or call order; nothing was changed
+    LLAMA_LAYERWISE_STATUS_UNSUPPORTED = 3, // this model or layer cannot do it
+    LLAMA_LAYERWISE_STATUS_NO_MEMORY   = 4, // an allocation failed
+    LLAMA_LAYERWISE_STATUS_FAILED      = 5, // the backend failed to compute
+};
+
+// the state of a context's layered KV cache
+struct llama_layerwise_info {
+    int32_t  n_layer;       // layers of the model
+    int32_t  n_head;        // query heads of the first layer
+    int32_t  n_tokens;      // tokens of the prefill in progress, 0 when none is
+    int32_t  n_kept;        // tokens that still go deeper, n_tokens before the first keep
+    int32_t  il_next;       // the next layer to run
+    int32_t  n_groups;      // groups of layers that share their cells
+    uint64_t kv_bytes;      // bytes of all KV buffers, from the buffers themselves
+    uint64_t kv_bytes_peak; // the largest kv_bytes since the last begin
+    uint64_t hidden_bytes;  // bytes of the hidden states between layers
+    uint64_t n_grow;        // how often the KV cache was enlarged while decoding
+};
+
+// one layer's KV
+struct llama_layerwise_layer {
+    int32_t  n_cells;       // cells in use
+    int32_t  n_cells_max;   // cells allocated
+    uint64_t bytes;         // bytes of K and V allocated
+    int32_t  n_head;        // query heads
+    int32_t  n_head_kv;     // KV heads
+    bool     is_swa;        // sliding-window layer: keeps a ring of cells, gives no scores
+};
+
+// called before each ubatch of a run; return false to stop the prefill
+//   tokens_done: tokens of this run that are finished, of n_tokens
+typedef bool (*llama_layerwise_progress)(
+        int32_t il_begin, int32_t il_end, int32_t tokens_done, int32_t n_tokens, void * user_data);
+
+// NULL if the model can be prefilled layer by layer, otherwise the reason (valid until the thread's next call)
+LLAMA_API const char * llama_layerwise_model_error(const struct llama_model * model);
+
+// contexts created by this thread while defer is true get a KV cache that allocates cells as they are needed, which
+// layer-wise prefill requires. Models that cannot do it make llama_init_from_model fail.
+LLAMA_API void llama_layerwise_defer_kv(bool defer);
+
+// build the graph of every layer on its own without running it, to see that the model's graph can be cut there
+LLAMA_API int32_t llama_layerwise_check(struct llama_context * ctx);
+
+// start a prefill of n_tokens tokens at positions 0..n_tokens-1; whatever the context held is dropped
+//   n_window  : the last n_window tokens are the observation window, 1 <= n_window <= n_tokens
+//   n_headroom: cells per layer to reserve for decoding; they grow when they run out
+LLAMA_API int32_t llama_layerwise_begin(
+        struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+
+// run the layers il_begin <= il < il_end on the tokens that were kept; il_begin must be il_next
+//   scores: compute the window attention of these layers
+LLAMA_API int32_t llama_layerwise_run(struct llama_context * ctx, int32_t il_begin, int32_t il_end, bool scores);
+
+// softmax attention of layer il summed over the window's queries, row by row per query head: [n_head, n_cells], the
+// column being the index among the tokens that the layer ran on
+//   n_out: number of floats in out, at least n_head*n_cells
+LLAMA_API int32_t llama_layerwise_scores(struct llama_context * ctx, int32_t il, float * out, int64_t n_out);
+
+// let only the tokens at these prompt positions go deeper
+//   positions: strictly increasing, among the tokens kept so far, the window's tokens included
+LLAMA_API int32_t llama_layerwise_keep(struct llama_context * ctx, const int32_t * positions, int32_t n_positions);
+
+// finish: the last layer must have run
+LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
+
+// drop a prefill in progress and everything the context holds; harmless at any time
+LLAMA_API void llama_layerwise_abort(struct llama_context * ctx);
+
+LLAMA_API int32_t llama_layerwise_get_info (struct llama_context * ctx, struct llama_layerwise_info * info);
+LLAMA_API int32_t llama_layerwise_get_layer(struct llama_context * ctx, int32_t il, struct llama_layerwise_layer * layer);
+
+// bytes of the context's KV buffers, whatever its KV cache is
+LLAMA_API uint64_t llama_layerwise_kv_bytes(const struct llama_context * ctx);
+
+// positions of the cells that layer il holds, in cell order; returns their number, or -1 for a wrong argument
+//   n_out: number of integers in out, nothing is written beyond it
+LLAMA_API int32_t llama_layerwise_get_positions(struct llama_context * ctx, int32_t il, int32_t * out, int32_t n_out);
+
+LLAMA_API void llama_layerwise_set_progress(struct llama_context * ctx, llama_layerwise_progress callback, void * user_data);
+
+// what went wrong in the last call on this context, empty if nothing did
+LLAMA_API const char * llama_layerwise_error(const struct llama_context * ctx);
+
+// cdef-end
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,221 @@
+"""`Llama`: llama-cpp-python's Llama whose long prompts are prefilled layer by layer and pruned."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
+from .policies import Policy, parse_policy
+from .prefill import OnProgress, prefill, whole_report
+from .report import PrefillReport, Progress
+
+HEADROOM = 256
+"""KV cells per layer reserved for the answer when a pruned prefill begins; more are added while decoding."""
+
+_GENERATE = inspect.signature(llama_cpp.Llama.generate)
+_COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
+
+
+class Llama(llama_cpp.Llama):
+    """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
+
+    Args (beside those of `llama_cpp.Llama`, which keep their meaning):
+        kv_policy: "asl" (default), a spec such as "asl:tau=0.4,select_k=1024", "full" (stock llama.cpp), or a
+            policy object. Prompts of at most `select_k` tokens are not pruned.
+        on_progress: called with a `Progress` before each ubatch of a prefill; also an attribute that can be set
+            later. Its exception, or Ctrl-C, stops the prefill within one ubatch and leaves the object usable.
+        kv_reuse: continue on a pruned cache when a prompt continues the last one. By default such a prompt is
+            prefilled anew, because the tokens were selected for another question. Asking the same prompt again
+            uses the cache either way.
+        flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
+
+    With a policy that prunes:
+        - `embedding=True` is refused: embeddings need every token's output.
+        - `flash_attn=False` is refused: KV cells cannot be pruned in the layout that it needs.
+        - `logits_all=True` gives logprobs of the answer. `echo=True` together with `logprobs` is refused for a
+          prompt that is pruned: tokens that did not go deeper have no logits.
+        - `on_progress` is not pickled.
+
+    Raises:
+        ValueError: a bad policy or one of the combinations above; a prompt that does not fit `n_ctx` (from the
+            call that got it, with the numbers).
+        UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
+    """
+
+    def __init__(
+        self,
+        model_path: str,
+        *,
+        kv_policy: str | Policy = "asl",
+        on_progress: OnProgress | None = None,
+        kv_reuse: bool = False,
+        flash_attn: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.kv_policy = parse_policy(kv_policy)
+        self.on_progress = on_progress
+        self.kv_reuse = kv_reuse
+        self.last_prefill: PrefillReport | None = None
+        self._engine: Engine | None = None
+        self._n_pruned = 0  # length of the prompt that the cache was pruned for, 0: it is not pruned
+        self._stage: str | None = None  # within generate: "prompt" until that is evaluated, then "decode"
+        self._echo_logprobs = False
+
+        if not self.kv_policy.prunes:
+            super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
+            return
+
+        if flash_attn is False:
+            raise ValueError(
+                f"kv_policy={str(self.kv_policy)!r} needs flash attention: "
+                "leave flash_attn out, or use kv_policy='full'"
+            )
+        if kwargs.get("embedding"):
+            raise ValueError(
+                f"kv_policy={str(self.kv_policy)!r} cannot serve embeddings, which need every token's output: "
+                "use kv_policy='full' with embedding=True"
+            )
+        try:
+            with deferred_kv():
+                super().__init__(model_path, flash_attn=True, **kwargs)
+            reason = None
+        except Exception:
+            reason = model_error(self._model.model) if hasattr(self, "_model") else None
+            if reason is None:
+                raise
+        if reason is not None:
+            self.close()
+            raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'")
+        if kwargs.get("vocab_only"):
+            return
+        self._engine = Engine(self._ctx.ctx)
+        try:
+            self._engine.check()
+            self.kv_policy.resolve(self._engine.info().n_layer)
+        except ValueError as error:
+            self.close()
+            hint = ": load it with kv_policy='full'" if isinstance(error, UnsupportedModelError) else ""
+            raise type(error)(f"{error}{hint}") from None
+
+    def reset(self) -> None:
+        """Forget the evaluated tokens."""
+        super().reset()
+        self._n_pruned = 0
+
+    def close(self) -> None:
+        """Free the model and the context."""
+        self._engine = None
+        if hasattr(self, "_stack"):
+            super().close()
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Evaluate tokens after those evaluated so far.
+
+        A prompt longer than the policy's `select_k` is prefilled layer by layer and pruned. More prompt tokens
+        after it are prefilled together with it, anew, unless `kv_reuse`; a single token is decoded.
+
+        Raises:
+            ValueError: the tokens do not fit `n_ctx`; nothing was evaluated.
+        """
+        n_past, n_total = self.n_tokens, self.n_tokens + len(tokens)
+        if n_total > self._n_ctx:
+            raise ValueError(
+                f"{n_total} tokens do not fit the context of n_ctx={self._n_ctx}: "
+                "shorten the prompt or raise n_ctx (nothing was cut)"
+            )
+        if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
+            super().eval(tokens)
+        elif self._engine is None or n_total <= self.kv_policy.select_k:
+            self._eval_whole(tokens)
+        elif n_past > 0 and self._n_pruned and self.kv_reuse:
+            super().eval(tokens)
+        else:
+            self._eval_pruned([*self._input_ids[:n_past].tolist(), *tokens])
+        if self._stage == "prompt":
+            self._stage = "decode"
+
+    def _eval_whole(self, tokens: Sequence[int]) -> None:
+        """The parent's evaluation of a prompt, with progress and a report."""
+        start = time.perf_counter()
+        n_layer = llama_cpp.llama_model_n_layer(self._model.model)
+        for i in range(0, len(tokens), self.n_batch):
+            if self.on_progress is not None:
+                self.on_progress(Progress(n_layer * i // len(tokens), n_layer, i, len(tokens), "full"))
+            super().eval(tokens[i : i + self.n_batch])
+        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self.kv_policy, self.n_tokens)
+        self.last_prefill.seconds = {"total": time.perf_counter() - start}
+
+    def _eval_pruned(self, tokens: list[int]) -> None:
+        if self._echo_logprobs:
+            raise ValueError(
+                f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
+                f"kv_policy={str(self.kv_policy)!r} prunes them: drop echo, or use kv_policy='full'"
+            )
+        n = len(tokens)
+        self.n_tokens, self._n_pruned, self._requires_eval = 0, 0, True
+        self.last_prefill = None
+        self.last_prefill = prefill(self._engine, self.kv_policy, tokens, HEADROOM, self.on_progress)
+        self.input_ids[:n] = tokens
+        self.n_tokens, self._n_pruned, self._requires_eval = n, n, False
+        if self._logits_all and n <= len(self.scores):
+            self.scores[: n - 1] = np.nan
+            logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
+            self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
+
+    def _may_reuse(self, tokens: list[int]) -> bool:
+        """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
+        n_pruned = self._n_pruned
+        if n_pruned == 0:
+            return len(tokens) <= self.kv_policy.select_k
+        if tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
+            return False
+        return len(tokens) == n_pruned or self.kv_reuse
+
+    def generate(
+        self, tokens: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Generate tokens as the parent does; what the cache holds is used only where it may be."""
+        tokens = list(tokens)
+        reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
+        if self._engine is not None and reset and not self._may_reuse(tokens):
+            self.reset()
+        self._stage = "prompt"
+        try:
+            yield from super().generate(tokens, *args, **kwargs)
+        finally:
+            self._stage = None
+
+    def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
+        bound = _COMPLETION.bind(self, *args, **kwargs).arguments
+        self._echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
+        return super()._create_completion(*args, **kwargs)
+
+    def save_state(self) -> llama_cpp.LlamaState:
+        """The parent's state, with the length of the prompt that the cache was pruned for."""
+        state = super().save_state()
+        state.n_pruned = self._n_pruned
+        return state
+
+    def load_state(self, state: llama_cpp.LlamaState) -> None:
+        """Restore a state that this policy and model saved.
+
+        Raises:
+            RuntimeError: the state does not fit this context; the object is then empty and usable.
+        """
+        try:
+            super().load_state(state)
+        except Exception:
+            self.reset()
+            self._ctx.kv_cache_clear()
+            raise
+        self._n_pruned = getattr(state, "n_pruned", 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        policy = {"kv_policy": self.kv_policy, "kv_reuse": self.kv_reuse}
+        return {**super().__getstate__(), **policy}
