@@ -1,30 +1,15 @@
 #pragma once
 
-// The KV cache of a context that prefills layer by layer.
-//
-// The layers are divided into groups; each group is an ordinary llama_kv_cache (or llama_kv_cache_iswa) that holds a
-// range of layers and has its own cells. A prompt in which nothing was pruned has one group. The buffers of each layer
-// are allocated on their own, when the layer is about to run, and grow while decoding.
+// Layer groups: ordinary KV caches that hold a range of layers, are built layer by layer and can be enlarged and joined.
 
 #include "llama-kv-cache.h"
 #include "llama-kv-cache-iswa.h"
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
-
-struct llama_layerwise;
-
-// what model.create_memory returns, or the layered cache where the thread asked for it (llama_layerwise_defer_kv)
-llama_memory_i * llama_layerwise_create_memory(
-        const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams);
-
-// the reason why a model cannot be prefilled layer by layer, empty if it can
-std::string llama_layerwise_refusal(const llama_model & model);
 
 // access to the insides of llama_kv_cache: build one layer by layer, enlarge it, join two
 struct llama_layerwise_kv {
@@ -74,141 +59,4 @@ struct llama_layerwise_group {
 
     // the memory context for these ubatches, nullptr if the cells do not suffice
     llama_memory_context_ptr init(std::vector<llama_ubatch> ubatches);
-};
-
-class llama_kv_cache_layered : public llama_memory_i {
-public:
-    llama_kv_cache_layered(const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams);
-
-    //
-    // llama_memory_i
-    //
-
-    llama_memory_context_ptr init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) override;
-    llama_memory_context_ptr init_full() override;
-    llama_memory_context_ptr init_update(llama_context * lctx, bool optimize) override;
-
-    bool get_can_shift() const override;
-
-    void clear(bool data) override;
-
-    bool seq_rm  (llama_seq_id seq_id,                              llama_pos p0, llama_pos p1) override;
-    void seq_cp  (llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) override;
-    void seq_keep(llama_seq_id seq_id)                                                          override;
-    void seq_add (llama_seq_id seq_id,                              llama_pos p0, llama_pos p1, llama_pos shift) override;
-    void seq_div (llama_seq_id seq_id,                              llama_pos p0, llama_pos p1, int d) override;
-
-    llama_pos seq_pos_min(llama_seq_id seq_id) const override;
-    llama_pos seq_pos_max(llama_seq_id seq_id) const override;
-
-    std::map<ggml_backend_buffer_type_t, size_t> memory_breakdown() const override;
-
-    void state_write(llama_io_write_i & io, llama_seq_id seq_id = -1, llama_state_seq_flags flags = 0) const override;
-    void state_read (llama_io_read_i  & io, llama_seq_id seq_id = -1, llama_state_seq_flags flags = 0) override;
-
-    //
-    // layer-wise prefill
-    //
-
-    // cells to allocate for n_tokens and n_headroom more, never more than the context has
-    uint32_t n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const;
-
-    // throws std::bad_alloc
-    llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells);
-
-    // a memory context of all layers that only serves to build graphs
-    llama_memory_context_ptr init_build();
-
-    // append the layers of a group; joined with the last group if they hold the same tokens
-    void push(llama_layerwise_group && group, bool same_tokens);
-
-    // the context of one ubatch of a prefill that runs the layers of this group only; nullptr if it does not fit
-    llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
-
-    // the prefill driver of this context; while it prefills, llama_decode is refused
-    std::shared_ptr<llama_layerwise> driver;
-
-    void reset_peak();
-
-    const std::vector<llama_layerwise_group> & get_groups() const { return groups; }
-
-    const llama_layerwise_group * group_of(int32_t il) const;
-
-    int32_t n_layer() const { return n_layer_; }
-
-    size_t   bytes()      const;
-    size_t   bytes_peak() const { return n_bytes_peak; }
-    uint64_t n_grow()     const { return n_grow_; }
-
-private:
-    const llama_model   & model;
-    const llama_cparams & cparams;
-
-    const ggml_type type_k;
-    const ggml_type type_v;
-
-    const bool v_trans;
-    const bool swa_full;
-
-    const int32_t  n_layer_;
-    const uint32_t n_ctx;
-
-    // all layers at full size and without buffers: what the worst-case graph is reserved on
-    llama_hparams         hparams_no_alloc;
-    llama_layerwise_group reserve;
-
-    std::vector<llama_layerwise_group> groups;
-
-    uint64_t layout = 0;
-
-    size_t   n_bytes_peak = 0;
-    uint64_t n_grow_      = 0;
-
-    llama_layerwise_group make_empty(
-            const llama_hparams & hparams, uint32_t n_cells, const llama_memory_i::layer_filter_cb & filter) const;
-
-    ggml_backend_buffer_type_t buft_of(int32_t il) const;
-
-    // throws std::bad_alloc and leaves the group usable at its old size
-    void grow(llama_layerwise_group & group, uint32_t n_cells);
-
-    bool is_prefilling() const;
-    bool is_empty() const;
-
-    void note_peak(size_t n_bytes_extra);
-    void new_layout();
-};
-
-class llama_kv_cache_layered_context : public llama_memory_context_i {
-public:
-    // used for errors
-    explicit llama_kv_cache_layered_context(llama_memory_status status);
-
-    // one memory context per group of layers
-    //   n_real: the first n_real contexts are stepped and applied, the others only serve the graph builder
-    llama_kv_cache_layered_context(
-            std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout);
-
-    bool next()  override;
-    bool apply() override;
-
-    llama_memory_status  get_status() const override;
-    const llama_ubatch & get_ubatch() const override;
-
-    uint32_t n_groups()           const override;
-    uint32_t group_of(int32_t il) const override;
-
-    const llama_memory_context_i * group(uint32_t ig) const override;
-
-    uint64_t layout() const override;
-
-private:
-    std::vector<llama_memory_context_ptr> ctxs;
-
-    std::vector<int32_t> il_groups; // layer -> group
-
-    size_t   n_real  = 0;
-    uint64_t layout_ = 0;
-
-    llama_memory_status status;
 };

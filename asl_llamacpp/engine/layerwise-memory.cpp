@@ -1,0 +1,499 @@
+#include "layerwise-memory.h"
+
+#include "llama-batch.h"
+#include "llama-impl.h"
+#include "llama-io.h"
+#include "llama-model.h"
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <stdexcept>
+
+//
+// llama_kv_cache_layered
+//
+
+static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
+
+static constexpr uint32_t STATE_MAGIC = 0x6c61796b;
+
+static uint64_t next_layout() {
+    static std::atomic<uint64_t> layout { 0 };
+
+    return ++layout;
+}
+
+llama_kv_cache_layered::llama_kv_cache_layered(
+        const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams) :
+    model(model), cparams(cparams),
+    type_k(params.type_k), type_v(params.type_v),
+    v_trans(!cparams.flash_attn), swa_full(params.swa_full),
+    n_layer_(model.hparams.n_layer()), n_ctx(cparams.n_ctx_seq),
+    hparams_no_alloc(model.hparams) {
+    hparams_no_alloc.no_alloc = true;
+
+    reserve = make_empty(hparams_no_alloc, n_ctx, [this](int32_t il) { return il < n_layer_; });
+
+    reserve.il_begin = 0;
+    reserve.il_end   = n_layer_;
+
+    new_layout();
+}
+
+llama_layerwise_group llama_kv_cache_layered::make_empty(
+        const llama_hparams & hparams, uint32_t n_cells, const llama_memory_i::layer_filter_cb & filter) const {
+    llama_layerwise_group res;
+
+    if (hparams.swa_type == LLAMA_SWA_TYPE_NONE) {
+        auto kv = std::make_unique<llama_kv_cache>(
+                model, hparams, type_k, type_v, v_trans, cparams.offload_kqv, cparams.kv_unified, n_cells,
+                cparams.n_seq_max, 1, hparams.n_swa, hparams.swa_type, nullptr, filter, nullptr, nullptr);
+
+        res.kv_base = kv.get();
+        res.mem     = std::move(kv);
+    } else {
+        auto kv = std::make_unique<llama_kv_cache_iswa>(
+                model, hparams, type_k, type_v, v_trans, cparams.offload_kqv, swa_full, cparams.kv_unified, n_cells,
+                cparams.n_seq_max, cparams.n_ubatch, 1, nullptr, filter, nullptr, nullptr);
+
+        res.kv_base = kv->get_base();
+        res.kv_swa  = kv->get_swa();
+        res.mem     = std::move(kv);
+    }
+
+    return res;
+}
+
+llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells) {
+    llama_layerwise_group res = make_empty(model.hparams, n_cells, [](int32_t) { return false; });
+
+    res.il_begin = il_begin;
+    res.il_end   = il_end;
+
+    llama_layerwise_kv::inherit(*res.kv_base, *reserve.kv_base);
+    if (res.kv_swa) {
+        llama_layerwise_kv::inherit(*res.kv_swa, *reserve.kv_swa);
+    }
+
+    for (int32_t il = il_begin; il < il_end; ++il) {
+        const bool is_swa = reserve.kv_swa && model.hparams.is_swa(il);
+
+        const auto & like = is_swa ? *reserve.kv_swa : *reserve.kv_base;
+
+        // a layer without attention has no KV
+        if (!llama_layerwise_kv::has_layer(like, il) || model.hparams.n_embd_k_gqa(il) == 0) {
+            continue;
+        }
+
+        llama_layerwise_kv::add_layer(is_swa ? *res.kv_swa : *res.kv_base, like, il, buft_of(il));
+
+        note_peak(res.bytes());
+    }
+
+    return res;
+}
+
+ggml_backend_buffer_type_t llama_kv_cache_layered::buft_of(int32_t il) const {
+    return cparams.offload_kqv ? ggml_backend_dev_buffer_type(model.dev_layer(il)) : ggml_backend_cpu_buffer_type();
+}
+
+uint32_t llama_kv_cache_layered::n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const {
+    // the transposed V (no flash attention) is strided by the number of cells, so it cannot grow layer by layer
+    return v_trans ? n_ctx : std::min<uint32_t>(n_ctx, GGML_PAD(n_tokens + n_headroom, CELLS_PAD));
+}
+
+void llama_kv_cache_layered::push(llama_layerwise_group && group, bool same_tokens) {
+    if (same_tokens && !groups.empty()) {
+        auto & last = groups.back();
+
+        llama_layerwise_kv::join(*last.kv_base, *group.kv_base);
+        if (last.kv_swa) {
+            llama_layerwise_kv::join(*last.kv_swa, *group.kv_swa);
+        }
+
+        last.il_end = group.il_end;
+    } else {
+        groups.push_back(std::move(group));
+    }
+
+    new_layout();
+}
+
+void llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_cells) {
+    const auto on_alloc = [this](size_t n_bytes) { note_peak(n_bytes); };
+
+    // graphs hold views of the old buffers
+    new_layout();
+
+    if (group.kv_swa) {
+        // as the constructor of llama_kv_cache_iswa sizes it
+        const uint32_t n_seq = cparams.kv_unified ? cparams.n_seq_max : 1;
+        const uint32_t n_swa = swa_full ? n_cells
+            : GGML_PAD(std::min(n_cells, model.hparams.n_swa*n_seq + cparams.n_ubatch), CELLS_PAD);
+
+        if (n_swa > group.kv_swa->get_size()) {
+            llama_layerwise_kv::grow(*group.kv_swa, n_swa, on_alloc);
+        }
+    }
+
+    llama_layerwise_kv::grow(*group.kv_base, n_cells, on_alloc);
+
+    n_grow_++;
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) {
+    GGML_UNUSED(embd_all);
+
+    const auto fail = [](llama_memory_status status) {
+        return std::make_unique<llama_kv_cache_layered_context>(status);
+    };
+
+    if (is_prefilling()) {
+        LLAMA_LOG_ERROR("%s: a layer-wise prefill is in progress\n", __func__);
+        return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
+    }
+
+    balloc.split_reset();
+
+    std::vector<llama_ubatch> ubatches;
+    while (true) {
+        auto ubatch = balloc.split_simple(n_ubatch);
+
+        if (ubatch.n_tokens == 0) {
+            break;
+        }
+
+        ubatches.push_back(std::move(ubatch)); // NOLINT
+    }
+
+    const uint32_t n_tokens = balloc.get_n_tokens();
+
+    if (balloc.get_n_used() < n_tokens) {
+        return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
+    }
+
+    try {
+        if (groups.empty()) {
+            push(make_group(0, n_layer_, n_cells_for(n_tokens, CELLS_PAD)), false);
+        }
+
+        std::vector<llama_memory_context_ptr> ctxs;
+        std::vector<int32_t> il_groups(n_layer_, 0);
+
+        for (auto & group : groups) {
+            auto ctx = group.init(ubatches);
+
+            // the cells ran out: enlarge by an eighth at least, so that growing stays rare
+            const uint32_t n_used = group.n_used();
+            const uint32_t n_next = n_cells_for(n_used, std::max(n_tokens + CELLS_PAD, n_used/8));
+            if (!ctx && n_next > group.n_cells()) {
+                grow(group, n_next);
+                ctx = group.init(ubatches);
+            }
+
+            if (!ctx) {
+                return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
+            }
+
+            std::fill(il_groups.begin() + group.il_begin, il_groups.begin() + group.il_end, (int32_t) ctxs.size());
+
+            ctxs.push_back(std::move(ctx));
+        }
+
+        const size_t n_real = ctxs.size();
+
+        return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), n_real, layout);
+    } catch (const std::bad_alloc &) {
+        LLAMA_LOG_ERROR("%s: out of memory while enlarging the KV cache for %u tokens\n", __func__, n_tokens);
+        return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
+    }
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch) {
+    std::vector<llama_memory_context_ptr> ctxs;
+
+    ctxs.push_back(group.init({ ubatch }));
+    if (!ctxs[0]) {
+        return nullptr;
+    }
+
+    // the builder visits all layers before the range too; what it builds there is dropped
+    ctxs.push_back(reserve.mem->init_full());
+
+    std::vector<int32_t> il_groups(n_layer_, 1);
+    std::fill(il_groups.begin() + group.il_begin, il_groups.begin() + group.il_end, 0);
+
+    return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), 1, next_layout());
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_full() {
+    return init_build();
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_build() {
+    std::vector<llama_memory_context_ptr> ctxs;
+    ctxs.push_back(reserve.mem->init_full());
+
+    return std::make_unique<llama_kv_cache_layered_context>(
+            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), 1, next_layout());
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_update(llama_context * lctx, bool optimize) {
+    std::vector<llama_memory_context_ptr> ctxs;
+
+    for (auto & group : groups) {
+        auto ctx = group.mem->init_update(lctx, optimize);
+
+        const auto status = ctx->get_status();
+        if (llama_memory_status_is_fail(status)) {
+            return std::make_unique<llama_kv_cache_layered_context>(status);
+        }
+
+        if (status != LLAMA_MEMORY_STATUS_NO_UPDATE) {
+            ctxs.push_back(std::move(ctx));
+        }
+    }
+
+    if (ctxs.empty()) {
+        return std::make_unique<llama_kv_cache_layered_context>(LLAMA_MEMORY_STATUS_NO_UPDATE);
+    }
+
+    const size_t n_real = ctxs.size();
+
+    return std::make_unique<llama_kv_cache_layered_context>(
+            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), n_real, next_layout());
+}
+
+bool llama_kv_cache_layered::get_can_shift() const {
+    return reserve.mem->get_can_shift();
+}
+
+void llama_kv_cache_layered::clear(bool data) {
+    GGML_UNUSED(data);
+
+    groups.clear();
+
+    new_layout();
+}
+
+bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) {
+    bool res = true;
+
+    for (auto & group : groups) {
+        res = res & group.mem->seq_rm(seq_id, p0, p1);
+    }
+
+    // what is left of a pruned prompt serves no other one
+    if (groups.size() > 1 && is_empty()) {
+        clear(true);
+    }
+
+    return res;
+}
+
+void llama_kv_cache_layered::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) {
+    for (auto & group : groups) {
+        group.mem->seq_cp(seq_id_src, seq_id_dst, p0, p1);
+    }
+}
+
+void llama_kv_cache_layered::seq_keep(llama_seq_id seq_id) {
+    for (auto & group : groups) {
+        group.mem->seq_keep(seq_id);
+    }
+}
+
+void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) {
+    for (auto & group : groups) {
+        group.mem->seq_add(seq_id, p0, p1, shift);
+    }
+}
+
+void llama_kv_cache_layered::seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) {
+    for (auto & group : groups) {
+        group.mem->seq_div(seq_id, p0, p1, d);
+    }
+}
+
+llama_pos llama_kv_cache_layered::seq_pos_min(llama_seq_id seq_id) const {
+    return groups.empty() ? -1 : groups[0].mem->seq_pos_min(seq_id);
+}
+
+llama_pos llama_kv_cache_layered::seq_pos_max(llama_seq_id seq_id) const {
+    return groups.empty() ? -1 : groups[0].mem->seq_pos_max(seq_id);
+}
+
+std::map<ggml_backend_buffer_type_t, size_t> llama_kv_cache_layered::memory_breakdown() const {
+    std::map<ggml_backend_buffer_type_t, size_t> res;
+
+    for (const auto & group : groups) {
+        for (const auto & [buft, size] : group.mem->memory_breakdown()) {
+            res[buft] += size;
+        }
+    }
+
+    return res;
+}
+
+void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
+    const uint32_t n_groups = groups.size();
+
+    io.write(&STATE_MAGIC, sizeof(STATE_MAGIC));
+    io.write(&n_groups,    sizeof(n_groups));
+
+    for (const auto & group : groups) {
+        const uint32_t n_cells = group.n_cells();
+
+        io.write(&group.il_begin, sizeof(group.il_begin));
+        io.write(&group.il_end,   sizeof(group.il_end));
+        io.write(&n_cells,        sizeof(n_cells));
+
+        group.mem->state_write(io, seq_id, flags);
+    }
+}
+
+void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) {
+    clear(true);
+
+    try {
+        uint32_t magic;
+        uint32_t n_groups;
+
+        io.read(&magic,    sizeof(magic));
+        io.read(&n_groups, sizeof(n_groups));
+
+        if (magic != STATE_MAGIC) {
+            throw std::runtime_error("the state is not one of a layered KV cache");
+        }
+
+        for (uint32_t ig = 0; ig < n_groups; ++ig) {
+            int32_t  il_begin;
+            int32_t  il_end;
+            uint32_t n_cells;
+
+            io.read(&il_begin, sizeof(il_begin));
+            io.read(&il_end,   sizeof(il_end));
+            io.read(&n_cells,  sizeof(n_cells));
+
+            const int32_t il_prev = groups.empty() ? 0 : groups.back().il_end;
+
+            if (il_begin != il_prev || il_end <= il_begin || il_end > n_layer_ || n_cells == 0 || n_cells > n_ctx) {
+                throw std::runtime_error("the state's layers or cells do not match this context");
+            }
+
+            push(make_group(il_begin, il_end, n_cells), false);
+
+            groups.back().mem->state_read(io, seq_id, flags);
+        }
+
+        if (n_groups > 0 && groups.back().il_end != n_layer_) {
+            throw std::runtime_error("the state does not hold all layers");
+        }
+    } catch (...) {
+        clear(true);
+        throw;
+    }
+}
+
+void llama_kv_cache_layered::reset_peak() {
+    n_bytes_peak = bytes();
+}
+
+const llama_layerwise_group * llama_kv_cache_layered::group_of(int32_t il) const {
+    for (const auto & group : groups) {
+        if (group.has(il)) {
+            return &group;
+        }
+    }
+
+    return nullptr;
+}
+
+size_t llama_kv_cache_layered::bytes() const {
+    size_t res = 0;
+
+    for (const auto & group : groups) {
+        res += group.bytes();
+    }
+
+    return res;
+}
+
+bool llama_kv_cache_layered::is_empty() const {
+    for (const auto & group : groups) {
+        if (group.n_used() > 0 || (group.kv_swa && group.kv_swa->get_cells(0).get_used() > 0)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+void llama_kv_cache_layered::note_peak(size_t n_bytes_extra) {
+    n_bytes_peak = std::max(n_bytes_peak, bytes() + n_bytes_extra);
+}
+
+void llama_kv_cache_layered::new_layout() {
+    layout = next_layout();
+}
+
+//
+// llama_kv_cache_layered_context
+//
+
+llama_kv_cache_layered_context::llama_kv_cache_layered_context(llama_memory_status status) : status(status) {}
+
+llama_kv_cache_layered_context::llama_kv_cache_layered_context(
+        std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout) :
+    ctxs(std::move(ctxs)), il_groups(std::move(il_groups)), n_real(n_real), layout_(layout),
+    status(LLAMA_MEMORY_STATUS_SUCCESS) {
+    for (const auto & ctx : this->ctxs) {
+        status = llama_memory_status_combine(status, ctx->get_status());
+    }
+}
+
+bool llama_kv_cache_layered_context::next() {
+    bool res = true;
+
+    for (size_t i = 0; i < n_real; ++i) {
+        res = ctxs[i]->next() && res;
+    }
+
+    return res;
+}
+
+bool llama_kv_cache_layered_context::apply() {
+    bool res = true;
+
+    for (size_t i = 0; i < n_real; ++i) {
+        res = ctxs[i]->apply() && res;
+    }
+
+    return res;
+}
+
+llama_memory_status llama_kv_cache_layered_context::get_status() const {
+    return status;
+}
+
+const llama_ubatch & llama_kv_cache_layered_context::get_ubatch() const {
+    return ctxs[0]->get_ubatch();
+}
+
+uint32_t llama_kv_cache_layered_context::n_groups() const {
+    return ctxs.size();
+}
+
+uint32_t llama_kv_cache_layered_context::group_of(int32_t il) const {
+    // layers behind the trunk (next-token prediction) are built only by graphs that never use this memory
+    return il < (int32_t) il_groups.size() ? il_groups[il] : 0;
+}
+
+const llama_memory_context_i * llama_kv_cache_layered_context::group(uint32_t ig) const {
+    return ctxs[ig].get();
+}
+
+uint64_t llama_kv_cache_layered_context::layout() const {
+    return layout_;
+}

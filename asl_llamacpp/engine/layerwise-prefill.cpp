@@ -1,0 +1,488 @@
+#include "layerwise-prefill.h"
+
+#include "llama-arch.h"
+#include "llama-batch.h"
+#include "llama-context.h"
+#include "llama-impl.h"
+#include "llama-model.h"
+
+#include <algorithm>
+#include <new>
+
+[[noreturn]] static void fail(llama_layerwise_status status, const std::string & what) {
+    throw llama_layerwise_exception(status, what);
+}
+
+[[noreturn]] static void invalid(const std::string & what) {
+    fail(LLAMA_LAYERWISE_STATUS_INVALID, what);
+}
+
+//
+// llama_layerwise_hidden
+//
+
+void llama_layerwise_hidden::alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens) {
+    ggml_init_params params = {
+        /*.mem_size   =*/ ggml_tensor_overhead(),
+        /*.mem_buffer =*/ nullptr,
+        /*.no_alloc   =*/ true,
+    };
+
+    ctx.reset(ggml_init(params));
+    if (!ctx) {
+        throw std::bad_alloc();
+    }
+
+    t = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, n_embd, n_tokens);
+    ggml_set_name(t, "layerwise_hidden");
+
+    buf.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
+    if (!buf) {
+        throw std::bad_alloc();
+    }
+}
+
+size_t llama_layerwise_hidden::bytes() const {
+    return buf ? ggml_backend_buffer_get_size(buf.get()) : 0;
+}
+
+llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t> & idxs) const {
+    llama_layerwise_hidden res;
+    res.alloc(ggml_backend_buffer_get_type(buf.get()), t->ne[0], idxs.size());
+
+    // neighbours are copied at once
+    for (size_t i = 0; i < idxs.size(); ) {
+        size_t n = 1;
+        while (i + n < idxs.size() && idxs[i + n] == idxs[i] + (int32_t) n) {
+            n++;
+        }
+
+        ggml_init_params params = {
+            /*.mem_size   =*/ 2*ggml_tensor_overhead(),
+            /*.mem_buffer =*/ nullptr,
+            /*.no_alloc   =*/ true,
+        };
+
+        ggml_context_ptr ctx_view { ggml_init(params) };
+        if (!ctx_view) {
+            throw std::bad_alloc();
+        }
+
+        ggml_tensor * src = ggml_view_2d(ctx_view.get(), t,     t->ne[0], n, t->nb[1],     idxs[i]*t->nb[1]);
+        ggml_tensor * dst = ggml_view_2d(ctx_view.get(), res.t, t->ne[0], n, res.t->nb[1],       i*res.t->nb[1]);
+
+        ggml_backend_view_init(src);
+        ggml_backend_view_init(dst);
+
+        ggml_backend_tensor_copy(src, dst);
+
+        i += n;
+    }
+
+    return res;
+}
+
+//
+// llama_layerwise
+//
+
+llama_layerwise & llama_layerwise::get(llama_context * ctx) {
+    if (ctx == nullptr) {
+        invalid("the context is NULL");
+    }
+
+    auto * mem = dynamic_cast<llama_kv_cache_layered *>(ctx->get_memory());
+    if (mem == nullptr) {
+        invalid("this context was created without llama_layerwise_defer_kv(true)");
+    }
+
+    if (!mem->driver) {
+        mem->driver = std::make_shared<llama_layerwise>(*ctx, *mem);
+    }
+
+    return *mem->driver;
+}
+
+void llama_layerwise::check() {
+    if (active) {
+        invalid("a prefill is in progress");
+    }
+
+    ctx.sched_reserve();
+
+    ggml_init_params params = {
+        /*.mem_size   =*/ ggml_tensor_overhead(),
+        /*.mem_buffer =*/ nullptr,
+        /*.no_alloc   =*/ true,
+    };
+
+    ggml_context_ptr ctx_hidden { ggml_init(params) };
+    if (!ctx_hidden) {
+        throw std::bad_alloc();
+    }
+
+    llama_batch_allocr balloc(ctx.model.hparams.n_pos_per_embd());
+    llama_ubatch ubatch = balloc.ubatch_reserve(1, 1);
+
+    const auto mctx = mem.init_build();
+
+    for (int32_t il = 0; il < n_layer(); ++il) {
+        llama_layerwise_pass pass;
+
+        pass.il_begin = il;
+        pass.il_end   = il + 1;
+        pass.n_layer  = n_layer();
+        pass.hidden   = ggml_new_tensor_2d(ctx_hidden.get(), GGML_TYPE_F32, ctx.model.hparams.n_embd, 1);
+        pass.i_window = 0;
+
+        auto * res = ctx.get_gf_res_reserve();
+
+        ctx.layerwise = &pass;
+        const auto gparams = ctx.graph_params(res, ubatch, mctx.get(), LLM_GRAPH_TYPE_DEFAULT);
+        ctx.layerwise = nullptr;
+
+        res->reset();
+
+        if (!pass.build(ctx.model, gparams)) {
+            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+                std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
+        }
+
+        ggml_reset(ctx_hidden.get());
+    }
+}
+
+void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
+    const auto & cparams = ctx.cparams;
+
+    if (active) {
+        invalid("a prefill is in progress: end or abort it first");
+    }
+    if (tokens_inp == nullptr || n_tokens < 1) {
+        invalid("there are no tokens");
+    }
+    if ((uint32_t) n_tokens > cparams.n_ctx_seq) {
+        invalid("the prompt has " + std::to_string(n_tokens) + " tokens, more than n_ctx = " + std::to_string(cparams.n_ctx_seq));
+    }
+    if (n_window_inp < 1 || n_window_inp > n_tokens) {
+        invalid("the observation window must have between 1 and n_tokens tokens");
+    }
+    if (n_headroom_inp < 0) {
+        invalid("the headroom must not be negative");
+    }
+
+    const int32_t n_vocab = ctx.model.vocab.n_tokens();
+    for (int32_t i = 0; i < n_tokens; ++i) {
+        if (tokens_inp[i] < 0 || tokens_inp[i] >= n_vocab) {
+            invalid("token " + std::to_string(i) + " is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
+        }
+    }
+
+    if (cparams.embeddings || !cparams.causal_attn) {
+        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "embeddings and non-causal attention need every token's output");
+    }
+    if (!ctx.sampling.samplers.empty()) {
+        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "backend samplers are not supported");
+    }
+
+    ctx.synchronize();
+    ctx.sched_reserve();
+
+    if (ctx.output_reserve(1) < 1) {
+        throw std::bad_alloc();
+    }
+
+    reset(true);
+
+    tokens.assign(tokens_inp, tokens_inp + n_tokens);
+    pos.resize(n_tokens);
+    for (int32_t i = 0; i < n_tokens; ++i) {
+        pos[i] = i;
+    }
+
+    n_prompt   = n_tokens;
+    n_window   = n_window_inp;
+    n_headroom = n_headroom_inp;
+    active     = true;
+
+    mem.reset_peak();
+
+    ctx.t_compute_start_us = ggml_time_us();
+}
+
+llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
+    auto data = std::make_shared<llama_ubatch::data_t>();
+
+    const uint32_t n_pos = ctx.model.hparams.n_pos_per_embd();
+
+    data->token.assign(tokens.begin() + i0, tokens.begin() + i0 + n);
+    for (uint32_t j = 0; j < n_pos; ++j) {
+        data->pos.insert(data->pos.end(), pos.begin() + i0, pos.begin() + i0 + n);
+    }
+
+    data->n_seq_id   .assign(n, 1);
+    data->seq_id_data.assign(n, 0);
+    data->seq_id_unq .assign(1, 0);
+    data->seq_idx    .assign(LLAMA_MAX_SEQ, -1);
+    data->output     .assign(n, 0);
+
+    data->seq_idx[0]    = 0;
+    data->output[n - 1] = output;
+
+    for (size_t i = 0; i < n; ++i) {
+        data->seq_id    .push_back(&data->seq_id_data[i]);
+        data->batch_idxs.push_back(i0 + i);
+    }
+
+    llama_ubatch res {
+        /*.b_equal_seqs =*/ false,
+        /*.n_tokens     =*/ (uint32_t) n,
+        /*.n_seq_tokens =*/ 1,
+        /*.n_seqs       =*/ (uint32_t) n,
+        /*.n_seqs_unq   =*/ 1,
+        /*.n_pos        =*/ n_pos,
+
+        /*.token        =*/ data->token.data(),
+        /*.embd         =*/ nullptr,
+        /*.pos          =*/ data->pos.data(),
+        /*.n_seq_id     =*/ data->n_seq_id.data(),
+        /*.seq_id       =*/ data->seq_id.data(),
+        /*.seq_id_unq   =*/ data->seq_id_unq.data(),
+        /*.seq_idx      =*/ data->seq_idx.data(),
+        /*.output       =*/ data->output.data(),
+        /*.data         =*/ data,
+    };
+
+    return res;
+}
+
+void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
+    if (!active) {
+        invalid("no prefill is in progress");
+    }
+    if (il_begin != il_next) {
+        invalid("the next layer to run is " + std::to_string(il_next) + ", not " + std::to_string(il_begin));
+    }
+    if (il_end <= il_begin || il_end > n_layer()) {
+        invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
+    }
+
+    const size_t n_tokens = tokens.size();
+    const size_t n_ubatch = ctx.cparams.n_ubatch;
+
+    scores.clear();
+
+    llama_layerwise_group group = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+
+    if (!hidden.t && il_end < n_layer()) {
+        hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_begin)), ctx.model.hparams.n_embd, n_tokens);
+    }
+
+    llama_layerwise_pass pass;
+
+    pass.il_begin = il_begin;
+    pass.il_end   = il_end;
+    pass.n_layer  = n_layer();
+    pass.hidden   = hidden.t;
+
+    const size_t i_window = n_tokens - n_window;
+
+    for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
+        const size_t n = std::min(n_ubatch, n_tokens - i0);
+
+        if ((progress && !progress(il_begin, il_end, i0, n_tokens, progress_user_data)) ||
+                (ctx.abort_callback && ctx.abort_callback(ctx.abort_callback_data))) {
+            fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+        }
+
+        pass.i_token  = i0;
+        pass.i_window = with_scores && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
+
+        run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
+
+        if (pass.i_window >= 0) {
+            read_scores(pass);
+        }
+    }
+
+    mem.push(std::move(group), !new_group);
+
+    new_group = false;
+    il_next   = il_end;
+}
+
+void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output) {
+    const llama_ubatch ubatch = make_ubatch(i0, n, output);
+
+    const auto mctx = mem.init_pass(group, ubatch);
+    if (!mctx) {
+        fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(n) + " tokens");
+    }
+
+    ggml_status status = GGML_STATUS_SUCCESS;
+
+    ctx.n_outputs = output ? 1 : 0;
+    ctx.layerwise = &pass;
+
+    llm_graph_result * res = nullptr;
+    try {
+        res = ctx.process_ubatch(ubatch, LLM_GRAPH_TYPE_DEFAULT, mctx.get(), status);
+    } catch (...) {
+        ctx.layerwise = nullptr;
+        throw;
+    }
+
+    ctx.layerwise = nullptr;
+
+    if (!res) {
+        if (!pass.error.empty()) {
+            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+                std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
+        }
+
+        switch (status) {
+            case GGML_STATUS_ABORTED:      fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+            case GGML_STATUS_ALLOC_FAILED: throw std::bad_alloc();
+            default:                       fail(LLAMA_LAYERWISE_STATUS_FAILED,  "the backend failed to compute a graph");
+        }
+    }
+
+    if (output) {
+        read_logits(*res);
+    }
+}
+
+void llama_layerwise::read_scores(const llama_layerwise_pass & pass) {
+    ggml_backend_sched_synchronize(ctx.sched.get());
+
+    const int64_t n_tokens = tokens.size();
+
+    std::vector<float> row_data;
+
+    for (const auto & [il, t] : pass.scores) {
+        const int64_t n_kv   = t->ne[0];
+        const int64_t n_head = t->ne[1];
+
+        row_data.resize(n_kv*n_head);
+        ggml_backend_tensor_get(t, row_data.data(), 0, row_data.size()*sizeof(float));
+
+        auto & dst = scores[il];
+        dst.n_cells = n_tokens;
+        dst.data.resize(n_head*n_tokens);
+
+        // the window may span several ubatches, each seeing the cells so far: the sums add up
+        for (int64_t h = 0; h < n_head; ++h) {
+            for (int64_t i = 0; i < std::min(n_kv, n_tokens); ++i) {
+                dst.data[h*n_tokens + i] += row_data[h*n_kv + i];
+            }
+        }
+    }
+}
+
+void llama_layerwise::read_logits(const llm_graph_result & res) {
+    ggml_tensor * t_logits = res.get_logits();
+
+    if (t_logits == nullptr || !ctx.logits.has_data()) {
+        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "the model has no logits");
+    }
+
+    ggml_backend_t backend = ggml_backend_sched_get_tensor_backend(ctx.sched.get(), t_logits);
+
+    ggml_backend_tensor_get_async(backend, t_logits, ctx.logits.data, 0, ctx.model.vocab.n_tokens()*sizeof(float));
+
+    ctx.output_ids[0] = 0;
+    ctx.output_swaps.clear();
+}
+
+void llama_layerwise::keep(const int32_t * positions, int32_t n) {
+    if (!active) {
+        invalid("no prefill is in progress");
+    }
+    if (il_next == n_layer()) {
+        invalid("all layers have run");
+    }
+    if (positions == nullptr || n < n_window) {
+        invalid("fewer positions than the observation window has");
+    }
+    if (n > (int32_t) pos.size()) {
+        invalid("more positions than tokens are left");
+    }
+
+    std::vector<int32_t> idxs(n); // of the kept positions among the present ones
+
+    size_t i_cur = 0;
+    for (int32_t i = 0; i < n; ++i) {
+        if (i > 0 && positions[i] <= positions[i - 1]) {
+            invalid("the positions must be strictly increasing");
+        }
+        while (i_cur < pos.size() && pos[i_cur] < positions[i]) {
+            i_cur++;
+        }
+        if (i_cur == pos.size() || pos[i_cur] != positions[i]) {
+            invalid("position " + std::to_string(positions[i]) + " is not among the tokens kept so far");
+        }
+        idxs[i] = i_cur;
+    }
+    if (idxs[n - n_window] != (int32_t) pos.size() - n_window) {
+        invalid("the tokens of the observation window must be kept");
+    }
+
+    if (n == (int32_t) pos.size()) {
+        return;
+    }
+
+    if (hidden.t) {
+        ctx.synchronize();
+        hidden = hidden.gather(idxs);
+    }
+
+    for (int32_t i = 0; i < n; ++i) {
+        tokens[i] = tokens[idxs[i]];
+        pos[i]    = pos[idxs[i]];
+    }
+    tokens.resize(n);
+    pos.resize(n);
+
+    new_group = il_next > 0;
+}
+
+void llama_layerwise::end() {
+    if (!active) {
+        invalid("no prefill is in progress");
+    }
+    if (il_next != n_layer()) {
+        invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
+    }
+
+    ctx.n_queued_tokens += n_prompt;
+    ctx.synchronize();
+
+    ctx.n_outputs = 1;
+
+    reset(false);
+}
+
+void llama_layerwise::reset(bool clear_memory) {
+    if (active || clear_memory) {
+        ctx.synchronize();
+    }
+
+    active    = false;
+    new_group = false;
+    il_next   = 0;
+    n_prompt  = 0;
+
+    tokens.clear();
+    pos.clear();
+    scores.clear();
+
+    hidden = llama_layerwise_hidden();
+
+    if (clear_memory) {
+        mem.clear(true);
+    }
+}
+
+bool llama_kv_cache_layered::is_prefilling() const {
+    return driver && driver->active;
+}

@@ -1,0 +1,97 @@
+#pragma once
+
+// The layer-wise prefill behind the C API of layerwise.h.
+
+#include "layerwise.h"
+
+#include "layerwise-graph.h"
+#include "layerwise-memory.h"
+
+#include "ggml-cpp.h"
+
+#include <cstdint>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+struct llama_context;
+
+// turned into a status at the C API
+struct llama_layerwise_exception : std::runtime_error {
+    llama_layerwise_exception(llama_layerwise_status status, const std::string & what) : std::runtime_error(what), status(status) {}
+
+    llama_layerwise_status status;
+};
+
+// hidden states between the layers
+struct llama_layerwise_hidden {
+    ggml_context_ptr        ctx;
+    ggml_backend_buffer_ptr buf;
+
+    ggml_tensor * t = nullptr; // F32 [n_embd, n_tokens]
+
+    // throws std::bad_alloc
+    void alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens);
+
+    size_t bytes() const;
+
+    // the rows at these indices, which are strictly increasing
+    llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
+};
+
+// the prefill of one context, step by step; the steps throw llama_layerwise_exception or std::bad_alloc
+struct llama_layerwise {
+    llama_layerwise(llama_context & ctx, llama_kv_cache_layered & mem) : ctx(ctx), mem(mem) {}
+
+    llama_context          & ctx;
+    llama_kv_cache_layered & mem;
+
+    llama_layerwise_progress progress           = nullptr;
+    void *                   progress_user_data = nullptr;
+
+    std::string error;
+
+    // the prefill in progress
+
+    bool active = false;
+
+    std::vector<llama_token> tokens; // of the kept tokens
+    std::vector<llama_pos>   pos;
+
+    int32_t n_prompt   = 0;
+    int32_t n_window   = 0;
+    int32_t n_headroom = 0;
+    int32_t il_next    = 0;
+
+    bool new_group = false; // the next layers hold other tokens than the last ones
+
+    llama_layerwise_hidden hidden;
+
+    struct scores_t {
+        int32_t n_cells;
+        std::vector<float> data; // [n_head, n_cells]
+    };
+
+    std::map<int32_t, scores_t> scores;
+
+    static llama_layerwise & get(llama_context * ctx);
+
+    void check();
+
+    void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+    void run(int32_t il_begin, int32_t il_end, bool with_scores);
+    void keep(const int32_t * positions, int32_t n);
+    void end();
+    void reset(bool clear_memory);
+
+private:
+    int32_t n_layer() const { return mem.n_layer(); }
+
+    llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
+
+    void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
+
+    void read_scores(const llama_layerwise_pass & pass);
+    void read_logits(const llm_graph_result & res);
+};
