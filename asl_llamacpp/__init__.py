@@ -1,7 +1,7 @@
 """Long documents on your own machine: llama-cpp-python's Llama with layer-wise, pruned prefill (ASL).
 
-    from asl_llamacpp import Llama
-    llm = Llama("model.gguf", n_ctx=8192, kv_policy="asl")
+from asl_llamacpp import Llama
+llm = Llama("model.gguf", n_ctx=8192, kv_policy="asl")
 """
 
 from .library import use_patched_library

@@ -11,7 +11,7 @@ import llama_cpp
 import numpy as np
 
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
-from .policies import Policy, parse_policy
+from .policies import ASL, Policy, parse_policy
 from .prefill import OnProgress, prefill, whole_report
 from .report import PrefillReport, Progress
 
@@ -58,7 +58,7 @@ class Llama(llama_cpp.Llama):
         flash_attn: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        self.kv_policy = parse_policy(kv_policy)
+        self._policy = parse_policy(kv_policy)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
         self.last_prefill: PrefillReport | None = None
@@ -67,45 +67,44 @@ class Llama(llama_cpp.Llama):
         self._stage: str | None = None  # within generate: "prompt" until that is evaluated, then "decode"
         self._echo_logprobs = False
 
-        if not self.kv_policy.prunes:
+        if not isinstance(self._policy, ASL):
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
             return
 
         if flash_attn is False:
             raise ValueError(
-                f"kv_policy={str(self.kv_policy)!r} needs flash attention: "
-                "leave flash_attn out, or use kv_policy='full'"
+                f"kv_policy={str(self._policy)!r} needs flash attention: leave flash_attn out, or use kv_policy='full'"
             )
         if kwargs.get("embedding"):
             raise ValueError(
-                f"kv_policy={str(self.kv_policy)!r} cannot serve embeddings, which need every token's output: "
+                f"kv_policy={str(self._policy)!r} cannot serve embeddings, which need every token's output: "
                 "use kv_policy='full' with embedding=True"
             )
         try:
             with deferred_kv():
                 super().__init__(model_path, flash_attn=True, **kwargs)
-            reason = None
-        except Exception:
+            if not kwargs.get("vocab_only"):
+                engine = Engine(self._ctx.ctx)
+                engine.check()
+                self._policy.resolve(engine.info().n_layer)
+                self._engine = engine
+        except Exception as error:
             reason = model_error(self._model.model) if hasattr(self, "_model") else None
+            if reason is None and isinstance(error, UnsupportedModelError):
+                reason = str(error)
+            self.close()
             if reason is None:
                 raise
-        if reason is not None:
-            self.close()
-            raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'")
-        if kwargs.get("vocab_only"):
-            return
-        self._engine = Engine(self._ctx.ctx)
-        try:
-            self._engine.check()
-            self.kv_policy.resolve(self._engine.info().n_layer)
-        except ValueError as error:
-            self.close()
-            hint = ": load it with kv_policy='full'" if isinstance(error, UnsupportedModelError) else ""
-            raise type(error)(f"{error}{hint}") from None
+            raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'") from None
+
+    @property
+    def kv_policy(self) -> Policy:
+        """The policy, fixed when the object is made: the KV cache is laid out for it."""
+        return self._policy
 
     def reset(self) -> None:
         """Forget the evaluated tokens."""
-        super().reset()
+        super().reset()  # type: ignore[no-untyped-call]
         self._n_pruned = 0
 
     def close(self) -> None:
@@ -131,7 +130,7 @@ class Llama(llama_cpp.Llama):
             )
         if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
             super().eval(tokens)
-        elif self._engine is None or n_total <= self.kv_policy.select_k:
+        elif not self._prunes(n_total):
             self._eval_whole(tokens)
         elif n_past > 0 and self._n_pruned and self.kv_reuse:
             super().eval(tokens)
@@ -148,19 +147,20 @@ class Llama(llama_cpp.Llama):
             if self.on_progress is not None:
                 self.on_progress(Progress(n_layer * i // len(tokens), n_layer, i, len(tokens), "full"))
             super().eval(tokens[i : i + self.n_batch])
-        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self.kv_policy, self.n_tokens)
+        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self._policy, self.n_tokens)
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
 
     def _eval_pruned(self, tokens: list[int]) -> None:
         if self._echo_logprobs:
             raise ValueError(
                 f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
-                f"kv_policy={str(self.kv_policy)!r} prunes them: drop echo, or use kv_policy='full'"
+                f"kv_policy={str(self._policy)!r} prunes them: drop echo, or use kv_policy='full'"
             )
+        assert self._engine is not None and isinstance(self._policy, ASL)
         n = len(tokens)
         self.n_tokens, self._n_pruned, self._requires_eval = 0, 0, True
         self.last_prefill = None
-        self.last_prefill = prefill(self._engine, self.kv_policy, tokens, HEADROOM, self.on_progress)
+        self.last_prefill = prefill(self._engine, self._policy, tokens, HEADROOM, self.on_progress)
         self.input_ids[:n] = tokens
         self.n_tokens, self._n_pruned, self._requires_eval = n, n, False
         if self._logits_all and n <= len(self.scores):
@@ -168,22 +168,24 @@ class Llama(llama_cpp.Llama):
             logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
             self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
 
+    def _prunes(self, n_tokens: int) -> bool:
+        """Whether a prompt of n_tokens is pruned."""
+        return self._engine is not None and isinstance(self._policy, ASL) and n_tokens > self._policy.select_k
+
     def _may_reuse(self, tokens: list[int]) -> bool:
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
         n_pruned = self._n_pruned
         if n_pruned == 0:
-            return len(tokens) <= self.kv_policy.select_k
+            return not self._prunes(len(tokens))
         if tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
         return len(tokens) == n_pruned or self.kv_reuse
 
-    def generate(
-        self, tokens: Sequence[int], *args: Any, **kwargs: Any
-    ) -> Generator[int, Sequence[int] | None, None]:
+    def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Sequence[int] | None, None]:
         """Generate tokens as the parent does; what the cache holds is used only where it may be."""
         tokens = list(tokens)
         reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
-        if self._engine is not None and reset and not self._may_reuse(tokens):
+        if reset and not self._may_reuse(tokens):
             self.reset()
         self._stage = "prompt"
         try:
@@ -199,7 +201,7 @@ class Llama(llama_cpp.Llama):
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with the length of the prompt that the cache was pruned for."""
         state = super().save_state()
-        state.n_pruned = self._n_pruned
+        state.n_pruned = self._n_pruned  # type: ignore[attr-defined]
         return state
 
     def load_state(self, state: llama_cpp.LlamaState) -> None:
@@ -212,10 +214,10 @@ class Llama(llama_cpp.Llama):
             super().load_state(state)
         except Exception:
             self.reset()
-            self._ctx.kv_cache_clear()
+            self._ctx.kv_cache_clear()  # type: ignore[no-untyped-call]
             raise
         self._n_pruned = getattr(state, "n_pruned", 0)
 
     def __getstate__(self) -> dict[str, Any]:
-        policy = {"kv_policy": self.kv_policy, "kv_reuse": self.kv_reuse}
-        return {**super().__getstate__(), **policy}
+        policy = {"kv_policy": self._policy, "kv_reuse": self.kv_reuse}
+        return {**super().__getstate__(), **policy}  # type: ignore[no-untyped-call]

@@ -121,7 +121,9 @@ class Engine:
         self._ctx = ffi.cast("struct llama_context *", _address(ctx))
         self._raised: BaseException | None = None
         self.progress = progress
-        self._callback = ffi.callback("llama_layerwise_progress", self._on_progress, error=False, onerror=self._on_error)
+        self._callback = ffi.callback(
+            "llama_layerwise_progress", self._on_progress, error=False, onerror=self._on_error
+        )
         lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
 
     def _on_progress(self, il_begin: int, il_end: int, done: int, n_tokens: int, _: Any) -> bool:
@@ -147,9 +149,7 @@ class Engine:
     def begin(self, tokens: Sequence[int], window: int, headroom: int) -> None:
         """Start a prefill at position 0; what the context held is dropped. `headroom`: spare cells per layer."""
         ids = np.ascontiguousarray(tokens, dtype=np.int32)
-        self._check(
-            lib.llama_layerwise_begin(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids), window, headroom)
-        )
+        self._check(lib.llama_layerwise_begin(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids), window, headroom))
 
     def run(self, il_begin: int, il_end: int, scores: bool = False) -> None:
         """Run layers il_begin <= il < il_end over all ubatches of the kept tokens."""

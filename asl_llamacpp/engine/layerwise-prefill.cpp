@@ -432,7 +432,7 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     }
 
     if (hidden.t) {
-        ctx.synchronize();
+        ggml_backend_sched_synchronize(ctx.sched.get());
         hidden = hidden.gather(idxs);
     }
 

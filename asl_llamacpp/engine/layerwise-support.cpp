@@ -74,6 +74,9 @@ std::string llama_layerwise_refusal(const llama_model & model) {
     if (hparams.n_layer_kv_from_start >= 0) {
         return name + "reuses the KV of earlier layers";
     }
+    if (hparams.router_layer >= 0) {
+        return name + "has a router layer beside its other layers";
+    }
     if (!hparams.causal_attn) {
         return name + "has non-causal attention";
     }

@@ -1,0 +1,73 @@
+"""What the benchmarks need to know about the model, the document and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from asl_llamacpp.demo import DOCUMENT
+from asl_llamacpp.models import default_model as _default_model
+from gguf import GGUFReader
+
+QUESTION = "\n\nQuestion: Who published this document?\nAnswer:"
+
+
+def default_model() -> str:
+    """Path of the installed default model."""
+    return str(_default_model())
+
+
+class Model:
+    """Layers and bytes of an f16 KV cell of a GGUF model without sliding-window layers."""
+
+    def __init__(self, path: str) -> None:
+        fields = GGUFReader(path).fields
+
+        def number(key: str) -> int:
+            return int(fields[f"{arch}.{key}"].contents())
+
+        arch = str(fields["general.architecture"].contents())
+        head = number("embedding_length") // number("attention.head_count")
+        self.n_layer = number("block_count")
+        self.cell_bytes = 2 * 2 * head * number("attention.head_count_kv")  # K and V, two bytes each
+
+    def stock_kv_bytes(self, n_ctx: int) -> int:
+        """What stock llama.cpp allocates for a context of n_ctx cells, padded to 256."""
+        return self.n_layer * self.cell_bytes * -(-n_ctx // 256) * 256
+
+
+def document_tokens(model: str) -> list[int]:
+    """The demo's document and the question, tokenized by the model, as (document + question); see `prompt`."""
+    code = (
+        "import sys, json, asl_llamacpp as a; l = a.Llama(sys.argv[1], vocab_only=True, verbose=False); "
+        "print(json.dumps([l.tokenize(t.encode(), add_bos=False) for t in json.load(sys.stdin)]))"
+    )
+    import json
+
+    texts = json.dumps([DOCUMENT.read_text(encoding="utf-8"), QUESTION])
+    out = subprocess.run([sys.executable, "-c", code, model], input=texts, capture_output=True, text=True, check=True)
+    document, question = json.loads(out.stdout)
+    return [*document, *question]
+
+
+def prompt(tokens: list[int], n: int) -> list[int]:
+    """n tokens: the document, from its start as often as it takes, and its last 32 tokens, the question."""
+    document, question = tokens[:-32], tokens[-32:]
+    repeated = document * (n // len(document) + 1)
+    return [*repeated[: n - len(question)], *question]
+
+
+def processor_name() -> str:
+    """The processor as the system names it, fit for a file name."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*:\s*(.+)", info.read_text())
+        name = found.group(1) if found else name
+    elif sys.platform == "darwin":
+        name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
+    return re.sub(r"[^A-Za-z0-9]+", "-", name.strip()).strip("-") + f"-{os.cpu_count()}-cores"

@@ -1,0 +1,173 @@
+"""Prefill and decode of stock llama.cpp against ours, in one process each, alternately; medians and ratios.
+
+    python benchmarks/prefill.py --stock build/native/stock/lib [--lengths 2048,4096,7936] [--repeats 3]
+
+Writes benchmarks/results/prefill-NAME.json and .md. See README.md here for what the rows are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import llama_cpp_probe as probe
+
+HERE = Path(__file__).resolve().parent
+SELECT_K = 1024
+LAYER = 14
+
+CONTESTANTS = {
+    "stock": ("stock", "unpatched llama.cpp"),
+    "full": ("full", "ours, kv_policy=full"),
+    "unpruned": (f"asl:tau=1e-9,l_max=none,select_k={SELECT_K}", "ours, layer by layer, the rule never fires"),
+    "layer14": (f"asl:layer={LAYER},select_k={SELECT_K}", f"ours, selection at layer {LAYER}"),
+    "asl": (f"asl:select_k={SELECT_K}", "ours, asl as it comes"),
+}
+
+
+class Process:
+    """A worker that is asked for one run at a time."""
+
+    def __init__(self, name: str, task: dict[str, Any], tokens: list[int], stock: Path) -> None:
+        policy = CONTESTANTS[name][0]
+        env = dict(os.environ)
+        task = {**task, "library": "stock" if policy == "stock" else "ours", "policy": policy}
+        if policy == "stock":
+            env["LLAMA_CPP_LIB_PATH"] = str(stock)
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "worker.py"), json.dumps(task)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+        )  # fmt: skip
+        self._ask(json.dumps(tokens))
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("a worker died; its message is above")
+        result: dict[str, Any] = json.loads(answer)
+        return result
+
+    def run(self) -> dict[str, Any]:
+        return self._ask("run")
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def ideal(n: int, n_layer: int, layer: int) -> float:
+    """Share of the tokens x layers that remain when k tokens go on after `layer`."""
+    return ((layer + 1) * n + (n_layer - layer - 1) * min(n, SELECT_K)) / (n_layer * n)
+
+
+def measure(args: argparse.Namespace, n: int, tokens: list[int]) -> dict[str, Any]:
+    """All contestants at one length, `repeats` rounds, the order turned round every other time."""
+    task = {"model": args.model, "n_ctx": n + 256, "threads": args.threads, "n_decode": args.decode}
+    processes = {name: Process(name, task, tokens, args.stock) for name in args.contestants}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
+    for i in range(args.repeats + 1):
+        for name in list(processes)[:: -1 if i % 2 else 1]:
+            result = processes[name].run()
+            print(f"n={n} {name:>9} {result['prefill_s']:8.2f} s  {result['decode_tok_s']:6.1f} tok/s", flush=True)
+            if i > 0:  # the first round warms up
+                runs[name].append(result)
+    for process in processes.values():
+        process.close()
+    return {"n": n, "runs": runs}
+
+
+def summarize(result: dict[str, Any], model: probe.Model) -> list[dict[str, Any]]:
+    """One row a contestant: medians, and the medians of the ratios to stock round by round."""
+    n, runs = result["n"], result["runs"]
+    rows = []
+    for name, own in runs.items():
+        pairs = list(zip(own, runs["stock"], strict=True))
+        report = own[-1].get("report")
+        layer = report["selection_layer"] if report else None
+        used = sum(report["cells"]) * model.cell_bytes if report and report["cells"] else None
+        rows.append(
+            {
+                "contestant": name,
+                "n": n,
+                "prefill_s": statistics.median(run["prefill_s"] for run in own),
+                "prefill_ratio": statistics.median(a["prefill_s"] / b["prefill_s"] for a, b in pairs),
+                "prefill_cpu_ratio": statistics.median(a["prefill_cpu_s"] / b["prefill_cpu_s"] for a, b in pairs),
+                "ideal_ratio": 1.0 if layer is None else ideal(n, model.n_layer, layer),
+                "decode_tok_s": statistics.median(run["decode_tok_s"] for run in own),
+                "decode_ratio": statistics.median(a["decode_tok_s"] / b["decode_tok_s"] for a, b in pairs),
+                "selection_layer": layer,
+                "kv_bytes_used": used,
+                "kv_bytes": report["kv_bytes"] if report else model.stock_kv_bytes(n + 256),
+                "peak_kv_bytes": report["peak_kv_bytes"] if report else model.stock_kv_bytes(n + 256),
+                "peak_rss": max(run["peak_rss"] for run in own),
+                "same_tokens_as_stock": all(a["tokens"] == b["tokens"] for a, b in pairs),
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| prompt | contestant | selection layer | prefill s | / stock | ideal "
+        "| decode tok/s | / stock | KV MiB | peak KV MiB | peak RSS MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        layer = "-" if row["selection_layer"] is None else row["selection_layer"]
+        mib = [f"{row[key] / 2**20:.1f}" for key in ("kv_bytes", "peak_kv_bytes", "peak_rss")]
+        lines.append(
+            f"| {row['n']} | {CONTESTANTS[row['contestant']][1]} | {layer} | {row['prefill_s']:.2f} "
+            f"| {row['prefill_ratio']:.3f} | {row['ideal_ratio']:.3f} | {row['decode_tok_s']:.1f} "
+            f"| {row['decode_ratio']:.2f} | {' | '.join(mib)} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--stock", type=Path, required=True, help="folder of the unpatched libllama (make test builds it)"
+    )
+    parser.add_argument("--model", default=None, help="GGUF file; default: the installed SmolLM2-135M-Instruct")
+    parser.add_argument("--lengths", default="2048,4096,7936", help="prompt lengths in tokens")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="stock must be among them")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--decode", type=int, default=64, help="tokens to decode after each prefill")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--name", default=None, help="name of the result files; default: the processor")
+    args = parser.parse_args()
+    args.stock = args.stock.resolve()
+    args.contestants = args.contestants.split(",")
+    args.model = args.model or probe.default_model()
+
+    model = probe.Model(args.model)
+    document = probe.document_tokens(args.model)
+    results = [measure(args, n, probe.prompt(document, n)) for n in map(int, args.lengths.split(","))]
+    rows = [row for result in results for row in summarize(result, model)]
+
+    name = args.name or probe.processor_name()
+    machine = {"processor": probe.processor_name(), "threads": args.threads, "system": platform.platform()}
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    text = (
+        f"{machine['processor']}, {args.threads} threads, {Path(args.model).name}, medians of {args.repeats} rounds\n\n"
+    )
+    (folder / f"prefill-{name}.md").write_text(text + table(rows) + "\n", encoding="utf-8")
+    raw = {"machine": machine, "model": Path(args.model).name, "select_k": SELECT_K, "rows": rows, "results": results}
+    (folder / f"prefill-{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    print(text + table(rows))
+
+
+if __name__ == "__main__":
+    main()
