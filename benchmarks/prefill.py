@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import llama_cpp_probe as probe
+import probe
 
 HERE = Path(__file__).resolve().parent
 SELECT_K = 1024

@@ -382,7 +382,8 @@ void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_i
                 throw std::runtime_error("the state's layers or cells do not match this context");
             }
 
-            push(make_group(il_begin, il_end, n_cells), false);
+            // the transposed V cannot grow later, see n_cells_for
+            push(make_group(il_begin, il_end, v_trans ? n_ctx : n_cells), false);
 
             groups.back().mem->state_read(io, seq_id, flags);
         }
