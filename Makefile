@@ -86,7 +86,8 @@ $(NATIVE)/.args: FORCE
 	@echo '$(CMAKE_ARGS)' | cmp -s - $@ || echo '$(CMAKE_ARGS)' > $@
 
 $(NATIVE)/build.ninja: $(NATIVE)/.args | $(SDIST)
-	$(CONFIGURE) --fresh -B $(NATIVE) $(CMAKE_ARGS)
+	@rm -f $(NATIVE)/CMakeCache.txt
+	$(CONFIGURE) -B $(NATIVE) $(CMAKE_ARGS)
 
 libraries: $(NATIVE)/build.ninja $(VENV)/.package
 	$(WITH_SDIST) cmake --build $(NATIVE) --parallel $(JOBS)

@@ -18,7 +18,7 @@ from .report import PrefillReport
 
 DOCUMENT = Path(__file__).parent / "data" / "hacker-folklore.txt"
 QUESTION = "What is the number of the RFC about carrier pigeons?"
-POLICY = ASL(select_k=1024)
+POLICY = ASL(select_k=1024, l_max=15)  # half of the layers; on a text like this the rule fires late or never
 MAX_TOKENS = 48
 
 

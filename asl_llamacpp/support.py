@@ -15,6 +15,7 @@ def asl_unsupported_reason(model_path: str) -> str | None:
     """
     params = llama_cpp.llama_model_default_params()
     params.no_alloc = True
+    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
     params.n_gpu_layers = 0
     model = llama_cpp.llama_model_load_from_file(model_path.encode(), params)
     if not model:

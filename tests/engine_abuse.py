@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from asl_llamacpp.engine.binding import Engine, PrefillAborted  # isort: skip
 from llama_cpp import llama_cpp as C  # isort: skip
-from pruned_prefill import KEPT, Logits, N, Prefill, untouched_answer  # isort: skip
+from pruned_prefill import KEPT, N_CTX, N_SHALLOW, WINDOW, Logits, N, Prefill, untouched_answer  # isort: skip
 from raw_llama import F16, Q8_0, Model  # isort: skip
 
 N_STEPS = 300
@@ -33,8 +33,8 @@ class Stopped(Exception):
 class Bench(Prefill):
     """A prefill to spoil, and what a correct one gives."""
 
-    def __init__(self, path: Path, flash_attn: bool = True, kv_type: int = F16) -> None:
-        super().__init__(Model(path), flash_attn, kv_type)
+    def __init__(self, path: Path, flash_attn: bool = True, kv_type: int = F16, n_ctx: int = N_CTX) -> None:
+        super().__init__(Model(path), flash_attn, kv_type, n_ctx)
         self.want = untouched_answer(self.model, flash_attn, kv_type)
 
     @property
@@ -149,6 +149,31 @@ def second_engine(bench: Bench) -> None:
     bench.check_usable()
 
 
+def out_of_memory(bench: Bench) -> None:
+    """KV for the whole context is asked for, and the process may not have it: in the first and in the deep layers."""
+    import resource
+
+    roomy = Bench(bench.model.path, n_ctx=1 << 18)
+    n_headroom = (1 << 18) - 2 * N  # 134 MB a layer
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for n_layers in (0, N_SHALLOW):
+        roomy.engine.begin(roomy.tokens[:N], WINDOW, n_headroom)
+        allowed = used + (n_layers * 135 + 67) * 1_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, resource.RLIM_INFINITY))
+        try:
+            if n_layers:
+                roomy.engine.run(0, n_layers)
+            roomy.engine.run(n_layers, roomy.model.n_layer)
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError("no MemoryError")
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        roomy.assert_empty()
+        roomy.check_usable()
+
+
 # ---- random calls ---------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +263,7 @@ CASES: dict[str, Action] = {
     **{f"reenter {name}": lambda b, case=case: reenter(b, *case) for name, case in REENTER.items()},  # type: ignore[misc]
     **{f"meddle {name}": lambda b, call=call: meddle(b, call) for name, call in MEDDLE.items()},  # type: ignore[misc]
     "second engine": second_engine,
+    **({"out of memory": out_of_memory} if sys.platform == "linux" else {}),
 }
 
 

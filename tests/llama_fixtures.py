@@ -71,6 +71,12 @@ def prompt_logits(llm: llama_cpp.Llama, tokens: list[int]) -> NDArray[np.float32
     return logits(llm)
 
 
+def cells(llm: asl_llamacpp.Llama) -> list[int]:
+    """KV cells in use, by layer."""
+    assert llm._engine is not None
+    return [llm._engine.layer(il).n_cells for il in range(30)]
+
+
 def text(llm: llama_cpp.Llama, question: str | list[int], **settings: Any) -> str:
     return llm(question, **{"temperature": 0.0, "max_tokens": 8, **settings})["choices"][0]["text"]
 

@@ -23,10 +23,10 @@ Logits = NDArray[np.float32]
 class Prefill:
     """A context for the engine, and the prefill on it."""
 
-    def __init__(self, model: Model, flash_attn: bool = True, kv_type: int = F16) -> None:
+    def __init__(self, model: Model, flash_attn: bool = True, kv_type: int = F16, n_ctx: int = N_CTX) -> None:
         self.model = model
         self.tokens = model.tokens(N + 2)
-        self.context = Context(model, N_CTX, N_UBATCH, flash_attn, kv_type, creation=deferred_kv())
+        self.context = Context(model, n_ctx, N_UBATCH, flash_attn, kv_type, creation=deferred_kv())
         self.engine = Engine(self.context.pointer)
 
     def go_to(self, phase: str, since: str = "idle") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     command = [*pip, "--wheel-dir", str(folder), f"--config-settings=build-dir={NATIVE}", str(ROOT)]
-    environment = {**os.environ, "PATH": TOOLS}
+    # any other compiler than the one that made the objects would compile them all again
+    cache = (NATIVE / "CMakeCache.txt").read_text()
+    used = dict(re.findall(r"^CMAKE_(C|CXX)_COMPILER:\w+=(.*)$", cache, re.MULTILINE))
+    environment = {**os.environ, "PATH": TOOLS, "CC": used["C"], "CXX": used["CXX"]}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return next(folder.glob("*.whl"))

@@ -17,10 +17,11 @@ from gguf import GGUFWriter
 from pdf_files import pdf_bytes
 from typer.testing import CliRunner
 
-from asl_llamacpp import models
+from asl_llamacpp import demo, models
 from asl_llamacpp.answering import ContextOverflow, PromptSize, Query, answer, fit_context, measure, prompt_tokens
 from asl_llamacpp.cli import app
 from asl_llamacpp.cli.progress import PrefillBar
+from asl_llamacpp.documents import read_document
 from asl_llamacpp.models import default_model, open_model
 from asl_llamacpp.report import PrefillReport, Progress
 
@@ -422,6 +423,16 @@ def test_llama_cpp_says_nothing_but_why_it_failed(tmp_path: Path, capfd: pytest.
     fails(result, "Failed to load model")
     assert "(gguf_init_from_" in result.stderr
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_the_demo(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = read_document(demo.DOCUMENT)
+    assert 4000 < measure(smollm2_path, Query(document, demo.QUESTION)).document < 7500
+    demo.main()
+    shown = capsys.readouterr().out
+    assert f"question  {demo.QUESTION}\nanswer    The number of RFC about carrier pigeons is 1149." in shown
+    assert "The last 14 of 30 layers ran on 1,024 of 4,2" in shown
 
 
 # ---- info -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from llama_fixtures import (
     PRUNE,
     WHOLE,
+    cells,
     default_model,
     greedy,
     load,
@@ -33,12 +34,6 @@ TURN = prompt(12, start=200)
 
 def fresh_logits(tokens: list[int], kv_policy: str = PRUNE) -> np.ndarray:
     return prompt_logits(load(kv_policy=kv_policy), tokens)
-
-
-def cells(llm: asl_llamacpp.Llama) -> list[int]:
-    """KV cells in use, by layer."""
-    assert llm._engine is not None
-    return [llm._engine.layer(il).n_cells for il in range(30)]
 
 
 # ---- eval -----------------------------------------------------------------------------------------------------------
@@ -255,48 +250,3 @@ print(answer)
 """)
     assert result.returncode == 0, result.stderr[:2000]
     assert result.stdout.strip() == str(greedy(load(kv_policy=PRUNE), DOCUMENT, 8))
-
-
-# ---- saved states ---------------------------------------------------------------------------------------------------
-
-
-def test_state_of_a_pruned_context_goes_on_in_another_object() -> None:
-    llm = load(kv_policy=PRUNE)
-    answer = greedy(llm, DOCUMENT, 4)
-    state = llm.save_state()
-    expected = [*greedy(llm, DOCUMENT, 20)]
-    assert expected[:4] == answer
-
-    twin = load(kv_policy=PRUNE)
-    greedy(twin, OTHER, 2)
-    twin.load_state(state)
-    assert cells(twin) == [153] * 15 + [67] * 15
-    report = twin.last_prefill
-    stream = twin.generate(answer[-1:], temp=0.0, reset=False)
-    assert [next(stream) for _ in range(16)] == expected[4:]
-    assert greedy(twin, DOCUMENT, 20) == expected
-    assert twin.last_prefill is report, "the loaded prompt was prefilled anew"
-    assert greedy(twin, DOCUMENT + TURN, 1) == greedy(load(kv_policy=PRUNE), DOCUMENT + TURN, 1)
-    assert twin.last_prefill is not report
-
-
-def test_report_is_of_what_the_object_holds() -> None:
-    llm = load(kv_policy=PRUNE)
-    llm.eval(DOCUMENT)
-    state = llm.save_state()
-    llm.reset()
-    llm.eval(OTHER)
-    llm.load_state(state)
-    assert llm.last_prefill is None or llm.last_prefill.n_prompt == 150
-
-
-def test_ram_cache() -> None:
-    llm = load(kv_policy=PRUNE)
-    llm.set_cache(llama_cpp.LlamaRAMCache())
-    answer = text(llm, DOCUMENT)
-    other = text(llm, OTHER)
-    report = llm.last_prefill
-    assert text(llm, DOCUMENT) == answer
-    assert llm.last_prefill is report, "the cached state did not serve the prompt"
-    assert text(llm, OTHER) == other
-    assert text(llm, DOCUMENT + TURN) == text(load(kv_policy=PRUNE), DOCUMENT + TURN)

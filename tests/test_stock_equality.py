@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,9 +61,9 @@ def test_ordinary_context_equals_the_unpatched_library(
 class Pair:
     """An ordinary context and one for the engine, of the same shape."""
 
-    def __init__(self, model: Model, n_ubatch: int, flash_attn: bool, kv_type: int, n_threads: int) -> None:
-        shape = (model, 1024, n_ubatch, flash_attn, kv_type, n_threads)
-        self.plain, self.layered = Context(*shape), Context(*shape, creation=deferred_kv())
+    def __init__(self, model: Model, n_ubatch: int, flash_attn: bool, kv_type: int, **params: Any) -> None:
+        shape = (model, 1024, n_ubatch, flash_attn, kv_type)
+        self.plain, self.layered = Context(*shape, **params), Context(*shape, creation=deferred_kv(), **params)
         self.engine = Engine(self.layered.pointer)
         self.n_layer = model.n_layer
 
@@ -96,8 +97,8 @@ class Pair:
 def make_pair(load_model: LoadModel) -> Iterator[Callable[..., Pair]]:
     pairs = []
 
-    def make(name: str, n_ubatch: int, flash_attn: bool, kv_type: int, n_threads: int = 1) -> Pair:
-        pairs.append(Pair(load_model(name), n_ubatch, flash_attn, kv_type, n_threads))
+    def make(name: str, n_ubatch: int, flash_attn: bool, kv_type: int, **params: Any) -> Pair:
+        pairs.append(Pair(load_model(name), n_ubatch, flash_attn, kv_type, **params))
         return pairs[-1]
 
     yield make
@@ -127,31 +128,39 @@ def test_layerwise_equals_plain_at_every_border(
 
 
 @pytest.mark.parametrize(
-    ("name", "n_ubatch", "flash_attn", "kv_type", "n", "groups"),
+    ("name", "n_ubatch", "flash_attn", "kv_type", "n", "groups", "n_threads"),
     [
-        ("smollm2", 64, True, F16, 129, [3, 5]),
-        ("smollm2", 64, True, Q8_0, 65, [3, 5]),
-        ("smollm2", 512, False, F16, 96, [1] * 30),
-        ("gemma", 512, True, F16, 530, [3, 5]),
-        ("gemma", 64, False, F16, 65, [1] * 18),
-        ("gemma", 64, True, Q8_0, 65, [18]),
+        ("smollm2", 64, True, F16, 129, [3, 5], 1),
+        ("smollm2", 64, True, Q8_0, 33, [3, 5], 2),
+        ("smollm2", 512, False, F16, 96, [1] * 30, 1),
+        ("gemma", 512, True, F16, 530, [3, 5], 1),
+        ("gemma", 64, False, F16, 65, [1] * 18, 1),
+        ("gemma", 64, True, Q8_0, 65, [18], 1),
     ],
 )
 def test_layerwise_equals_plain_on_real_models(
-    make_pair: Callable[..., Pair], name: str, n_ubatch: int, flash_attn: bool, kv_type: int, n: int, groups: list[int]
+    make_pair: Callable[..., Pair],
+    name: str,
+    n_ubatch: int,
+    flash_attn: bool,
+    kv_type: int,
+    n: int,
+    groups: list[int],
+    n_threads: int,
 ) -> None:
-    pair = make_pair(name, n_ubatch, flash_attn, kv_type)
+    pair = make_pair(name, n_ubatch, flash_attn, kv_type, n_threads=n_threads)
     tokens = pair.plain.model.tokens(n + N_DECODE)
     want = pair.expected(tokens, n)
     assert_equal(pair.undivided(tokens, n), want, "plain llama_decode on the layered cache")
     assert_equal(pair.layerwise(tokens, n, groups, scores=True), want, "layer by layer")
 
 
-def test_two_threads_equal_plain(make_pair: Callable[..., Pair]) -> None:
-    pair = make_pair("tiny-llama", 64, True, F16, n_threads=2)
+@pytest.mark.parametrize("params", [{"swa_full": True}, {"offload_kqv": False}, {"kv_unified": True}], ids=str)
+def test_layerwise_equals_plain_with_other_parameters(make_pair: Callable[..., Pair], params: dict[str, Any]) -> None:
+    pair = make_pair("tiny-gemma2", 64, True, F16, **params)
     tokens = pair.plain.model.tokens(102)
     want = pair.expected(tokens, 100)
-    assert_equal(pair.layerwise(tokens, 100, [3], scores=True), want, "two threads")
+    assert_equal(pair.layerwise(tokens, 100, [3], scores=True), want, params)
 
 
 def test_next_turn_equals_plain(make_pair: Callable[..., Pair]) -> None:

@@ -135,7 +135,7 @@ def _tensors(shape: TinyModel, random: np.random.Generator) -> Iterator[Tensor]:
 def _moe_tensors(shape: TinyModel, normal, around_one) -> Iterator[Tensor]:  # type: ignore[no-untyped-def]
     n_embd, n_ff, n_expert = shape.n_embd, shape.n_ff, shape.n_expert
     yield "attn_output.bias", normal(n_embd)
-    yield "attn_sinks.weight", normal(shape.n_head, scale=4.0)
+    yield "attn_sinks.weight", 5 + normal(shape.n_head, scale=2.0)  # they take a good part of the attention
     yield "post_attention_norm.weight", around_one(n_embd)
     yield "ffn_gate_inp.weight", normal(n_expert, n_embd, scale=2.0)
     yield "ffn_gate_inp.bias", normal(n_expert)
