@@ -8,6 +8,7 @@ import pytest
 from llama_fixtures import PRUNE, load, prompt, prompt_logits, run_python, text
 
 from asl_llamacpp import Llama, Progress
+from asl_llamacpp.selection import Selector
 
 DOCUMENT = prompt(150)
 UBATCH = 32
@@ -113,6 +114,36 @@ def test_exception_at_any_record_stops_at_once() -> None:
     fresh = load(kv_policy=policy, **SETTINGS)
     assert prompt_logits(llm, DOCUMENT).tobytes() == prompt_logits(fresh, DOCUMENT).tobytes()
     assert prompt_logits(llm, DOCUMENT).argmax() == expected
+
+
+def test_exception_in_the_middle_of_a_chunked_prompt_forgets_its_beginning() -> None:
+    """The first chunk's cells are gone with the prefill that was to replace them."""
+    llm = load(kv_policy=PRUNE, **SETTINGS)
+    llm.eval(DOCUMENT[:50])
+    llm.on_progress = StopAt(2)
+    with pytest.raises(Stop):
+        llm.eval(DOCUMENT[50:])
+    assert llm.n_tokens == 0
+    llm.on_progress = None
+    llm.eval(DOCUMENT)
+    assert llm.n_tokens == 150 and llm.last_prefill.n_prompt == 150
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_exception_while_python_decides(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    """In the phase between two runs, where no callback of the engine sees it."""
+    llm = load(kv_policy=PRUNE)
+
+    def interrupted(*_: object) -> None:
+        raise error("while deciding")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Selector, "observe", interrupted)
+        with pytest.raises(error, match="while deciding"):
+            llm.eval(DOCUMENT)
+    assert llm.n_tokens == 0 and llm.last_prefill is None
+    assert llm._engine.info().kv_bytes == 0
+    assert prompt_logits(llm, DOCUMENT).tobytes() == prompt_logits(load(kv_policy=PRUNE), DOCUMENT).tobytes()
 
 
 @pytest.mark.parametrize("kv_policy", [PRUNE, "full"])

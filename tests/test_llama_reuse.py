@@ -107,9 +107,11 @@ def test_same_prompt_right_after_its_prefill_is_not_evaluated_again() -> None:
     assert llm.last_prefill is report and logits(llm).tobytes() == before.tobytes()
 
 
-def test_continuation_is_prefilled_anew() -> None:
+@pytest.mark.parametrize("n_turn", [0, 1, 12])
+def test_continuation_is_prefilled_anew(n_turn: int) -> None:
+    """However little is new: after 4 answer tokens, of which 3 were evaluated, as few as one token."""
     llm = load(kv_policy=PRUNE)
-    conversation = DOCUMENT + greedy(llm, DOCUMENT, 4) + TURN
+    conversation = DOCUMENT + greedy(llm, DOCUMENT, 4) + TURN[:n_turn]
     report = llm.last_prefill
     served = prompt_logits(llm, conversation)
     assert llm.last_prefill is not report

@@ -10,6 +10,8 @@ from llama_fixtures import PRUNE, cells, greedy, load, prompt, prompt_logits, ru
 # isort: split
 import llama_cpp
 
+from asl_llamacpp import Progress
+
 DOCUMENT = prompt(150)
 OTHER = prompt(110, start=250)
 TURN = prompt(12, start=200)
@@ -48,13 +50,13 @@ def test_report_is_of_what_the_object_holds() -> None:
 def test_ram_cache() -> None:
     llm = load(kv_policy=PRUNE)
     llm.set_cache(llama_cpp.LlamaRAMCache())
-    answer = text(llm, DOCUMENT)
-    other = text(llm, OTHER)
-    report = llm.last_prefill
-    assert text(llm, DOCUMENT) == answer
-    assert llm.last_prefill is report, "the cached state did not serve the prompt"
-    assert text(llm, OTHER) == other
+    answers = [text(llm, DOCUMENT), text(llm, OTHER)]
+    prefilled: list[Progress] = []
+    llm.on_progress = prefilled.append
+    assert [text(llm, DOCUMENT), text(llm, OTHER)] == answers
+    assert not prefilled, "a cached state did not serve its prompt"
     assert text(llm, DOCUMENT + TURN) == text(load(kv_policy=PRUNE), DOCUMENT + TURN)
+    assert prefilled
 
 
 @pytest.mark.parametrize(("saved", "loaded"), [("full", PRUNE), (PRUNE, "full")], ids=("into asl", "into full"))

@@ -15,17 +15,17 @@ from llama_cpp import llama_cpp as C
 from raw_llama import Context, Model
 
 N_DECODE = 6
-CASES = [(True, 64, 1, 100), (False, 64, 1, 100), (True, 512, 2, 530)]
-"""(flash_attn, n_ubatch, n_threads, n_prompt); the last prompt is longer than Gemma's sliding window."""
+CASES = [(True, 64, 100), (False, 64, 100), (True, 512, 530)]
+"""(flash_attn, n_ubatch, n_prompt); the last prompt is longer than Gemma's sliding window."""
 
 
 def main(out: str, *paths: str) -> None:
     arrays = {"patched": np.array(hasattr(C._lib, "llama_layerwise_begin"))}
     for path in paths:
         model = Model(Path(path))
-        for flash_attn, n_ubatch, n_threads, n in CASES:
+        for flash_attn, n_ubatch, n in CASES:
             tokens = model.tokens(n + N_DECODE)
-            with Context(model, 1024, n_ubatch, flash_attn, n_threads=n_threads) as context:
+            with Context(model, 1024, n_ubatch, flash_attn) as context:
                 rows = [context.decode(tokens[:n])[None], context.decode_each(tokens[n:], n)]
             arrays[f"{Path(path).stem}: flash_attn={flash_attn} n_ubatch={n_ubatch} n={n}"] = np.concatenate(rows)
     np.savez(out, **arrays)

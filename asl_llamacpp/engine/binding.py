@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,23 @@ def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
+def _int32(value: int) -> int:
+    """A Python integer that C can take; one that it cannot take is no valid argument of any function here."""
+    value = index(value)
+    if not -(2**31) <= value < 2**31:
+        raise ValueError(f"{value} is no 32-bit integer")
+    return value
+
+
+def _int32s(name: str, values: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{name} must be a list of integers, not {array.dtype} {list(array.shape)}")
+    if array.size and not (-(2**31) <= int(array.min()) and int(array.max()) < 2**31):
+        raise ValueError(f"{name} must be 32-bit integers, not up to {array.max()} and down to {array.min()}")
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
 def model_error(model: Any) -> str | None:
     """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
     reason = lib.llama_layerwise_model_error(ffi.cast("struct llama_model *", _address(model)))
@@ -124,7 +142,6 @@ class Engine:
         self._callback = ffi.callback(
             "llama_layerwise_progress", self._on_progress, error=False, onerror=self._on_error
         )
-        lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
 
     def _on_progress(self, il_begin: int, il_end: int, done: int, n_tokens: int, _: Any) -> bool:
         if self.progress is not None:
@@ -146,15 +163,22 @@ class Engine:
         """Build, without running it, every layer's graph; UnsupportedModelError if the model cannot be cut there."""
         self._check(lib.llama_layerwise_check(self._ctx))
 
-    def begin(self, tokens: Sequence[int], window: int, headroom: int) -> None:
+    def begin(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int) -> None:
         """Start a prefill at position 0; what the context held is dropped. `headroom`: spare cells per layer."""
-        ids = np.ascontiguousarray(tokens, dtype=np.int32)
-        self._check(lib.llama_layerwise_begin(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids), window, headroom))
+        ids = _int32s("tokens", tokens)
+        buffer = ffi.from_buffer("int32_t[]", ids)
+        self._check(lib.llama_layerwise_begin(self._ctx, buffer, len(ids), _int32(window), _int32(headroom)))
 
     def run(self, il_begin: int, il_end: int, scores: bool = False) -> None:
         """Run layers il_begin <= il < il_end over all ubatches of the kept tokens."""
         self._raised = None
-        self._check(lib.llama_layerwise_run(self._ctx, il_begin, il_end, scores))
+        # set for this run alone: another engine on the same context may have come and gone
+        lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
+        try:
+            status = lib.llama_layerwise_run(self._ctx, _int32(il_begin), _int32(il_end), scores)
+        finally:
+            lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
+        self._check(status)
 
     def scores(self, il: int) -> npt.NDArray[np.float32]:
         """Window attention of layer `il`: float32 [n_head, m], softmax rows of the w window queries summed."""
@@ -163,9 +187,9 @@ class Engine:
         self._check(lib.llama_layerwise_scores(self._ctx, il, ffi.from_buffer("float[]", out), out.size))
         return out
 
-    def keep(self, positions: npt.NDArray[np.int32]) -> None:
+    def keep(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""
-        kept = np.ascontiguousarray(positions, dtype=np.int32)
+        kept = _int32s("positions", positions)
         self._check(lib.llama_layerwise_keep(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept)))
 
     def end(self) -> None:

@@ -272,12 +272,21 @@ bool llama_kv_cache_layered::get_can_shift() const {
 void llama_kv_cache_layered::clear(bool data) {
     GGML_UNUSED(data);
 
+    if (interrupt()) {
+        return;
+    }
+
     groups.clear();
 
     new_layout();
 }
 
 bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) {
+    // the layers that are still to run would not agree
+    if (is_prefilling()) {
+        return false;
+    }
+
     bool res = true;
 
     for (auto & group : groups) {
@@ -293,24 +302,40 @@ bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos
 }
 
 void llama_kv_cache_layered::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) {
+    if (is_prefilling()) {
+        return;
+    }
+
     for (auto & group : groups) {
         group.mem->seq_cp(seq_id_src, seq_id_dst, p0, p1);
     }
 }
 
 void llama_kv_cache_layered::seq_keep(llama_seq_id seq_id) {
+    if (is_prefilling()) {
+        return;
+    }
+
     for (auto & group : groups) {
         group.mem->seq_keep(seq_id);
     }
 }
 
 void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) {
+    if (is_prefilling()) {
+        return;
+    }
+
     for (auto & group : groups) {
         group.mem->seq_add(seq_id, p0, p1, shift);
     }
 }
 
 void llama_kv_cache_layered::seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) {
+    if (is_prefilling()) {
+        return;
+    }
+
     for (auto & group : groups) {
         group.mem->seq_div(seq_id, p0, p1, d);
     }
@@ -354,6 +379,10 @@ void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq
 }
 
 void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) {
+    if (interrupt()) {
+        throw std::runtime_error("a layer-wise prefill is running");
+    }
+
     clear(true);
 
     try {

@@ -120,6 +120,7 @@ private:
     void grow(llama_layerwise_group & group, uint32_t n_cells);
 
     bool is_prefilling() const;
+    bool interrupt(); // see llama_layerwise::interrupt
     bool is_empty() const;
 
     void note_peak(size_t n_bytes_extra);

@@ -103,10 +103,23 @@ llama_layerwise & llama_layerwise::get(llama_context * ctx) {
     return *mem->driver;
 }
 
-void llama_layerwise::check() {
+void llama_layerwise::require_idle() const {
     if (active) {
-        invalid("a prefill is in progress");
+        invalid("a prefill is in progress: end or abort it first");
     }
+}
+
+void llama_layerwise::require_active() const {
+    if (running) {
+        invalid("layers are running: wait until they are done");
+    }
+    if (!active) {
+        invalid("no prefill is in progress");
+    }
+}
+
+void llama_layerwise::check() {
+    require_idle();
 
     ctx.sched_reserve();
 
@@ -155,9 +168,8 @@ void llama_layerwise::check() {
 void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
     const auto & cparams = ctx.cparams;
 
-    if (active) {
-        invalid("a prefill is in progress: end or abort it first");
-    }
+    require_idle();
+
     if (tokens_inp == nullptr || n_tokens < 1) {
         invalid("there are no tokens");
     }
@@ -257,9 +269,8 @@ llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) cons
 }
 
 void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
-    if (!active) {
-        invalid("no prefill is in progress");
-    }
+    require_active();
+
     if (il_begin != il_next) {
         invalid("the next layer to run is " + std::to_string(il_next) + ", not " + std::to_string(il_begin));
     }
@@ -271,6 +282,13 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
     const size_t n_ubatch = ctx.cparams.n_ubatch;
 
     scores.clear();
+
+    struct running_t {
+        explicit running_t(llama_layerwise & lw) : lw(lw) { lw.running = true; lw.aborted = false; }
+        ~running_t() { lw.running = false; }
+
+        llama_layerwise & lw;
+    } guard(*this);
 
     llama_layerwise_group group = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
 
@@ -290,8 +308,9 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
     for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
         const size_t n = std::min(n_ubatch, n_tokens - i0);
 
-        if ((progress && !progress(il_begin, il_end, i0, n_tokens, progress_user_data)) ||
-                (ctx.abort_callback && ctx.abort_callback(ctx.abort_callback_data))) {
+        const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
+
+        if (!go_on || aborted || (ctx.abort_callback && ctx.abort_callback(ctx.abort_callback_data))) {
             fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
         }
 
@@ -395,9 +414,8 @@ void llama_layerwise::read_logits(const llm_graph_result & res) {
 }
 
 void llama_layerwise::keep(const int32_t * positions, int32_t n) {
-    if (!active) {
-        invalid("no prefill is in progress");
-    }
+    require_active();
+
     if (il_next == n_layer()) {
         invalid("all layers have run");
     }
@@ -447,9 +465,8 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
 }
 
 void llama_layerwise::end() {
-    if (!active) {
-        invalid("no prefill is in progress");
-    }
+    require_active();
+
     if (il_next != n_layer()) {
         invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
     }
@@ -481,6 +498,23 @@ void llama_layerwise::reset(bool clear_memory) {
     if (clear_memory) {
         mem.clear(true);
     }
+}
+
+bool llama_layerwise::interrupt() {
+    if (running) {
+        aborted = true;
+        return true;
+    }
+
+    if (active) {
+        reset(false);
+    }
+
+    return false;
+}
+
+bool llama_kv_cache_layered::interrupt() {
+    return driver && driver->interrupt();
 }
 
 bool llama_kv_cache_layered::is_prefilling() const {

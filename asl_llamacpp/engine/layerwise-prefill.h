@@ -54,7 +54,9 @@ struct llama_layerwise {
 
     // the prefill in progress
 
-    bool active = false;
+    bool active  = false;
+    bool running = false; // inside of run(), whose callback may call back into this API
+    bool aborted = false; // the callback of the run in progress asked to abort
 
     std::vector<llama_token> tokens; // of the kept tokens
     std::vector<llama_pos>   pos;
@@ -85,8 +87,15 @@ struct llama_layerwise {
     void end();
     void reset(bool clear_memory);
 
+    // the cache is to be emptied from outside: ends the prefill, or asks the run in progress to stop, which then
+    // empties the cache itself (true)
+    bool interrupt();
+
 private:
     int32_t n_layer() const { return mem.n_layer(); }
+
+    void require_idle() const;
+    void require_active() const;
 
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
 

@@ -37,7 +37,7 @@ static int32_t guard(llama_context * ctx, F && f) {
         error  = e.what();
     }
 
-    if (lw && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
+    if (lw && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
         lw->reset(true);
     }
 
@@ -80,7 +80,11 @@ int32_t llama_layerwise_end(llama_context * ctx) {
 }
 
 void llama_layerwise_abort(llama_context * ctx) {
-    guard(ctx, [](llama_layerwise & lw) { lw.reset(true); });
+    guard(ctx, [](llama_layerwise & lw) {
+        if (!lw.interrupt()) {
+            lw.reset(true);
+        }
+    });
 }
 
 int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * info) {
@@ -171,10 +175,16 @@ int32_t llama_layerwise_get_positions(llama_context * ctx, int32_t il, int32_t *
 }
 
 void llama_layerwise_set_progress(llama_context * ctx, llama_layerwise_progress callback, void * user_data) {
-    guard(ctx, [&](llama_layerwise & lw) {
-        lw.progress           = callback;
-        lw.progress_user_data = user_data;
-    });
+    try {
+        auto & lw = llama_layerwise::get(ctx);
+
+        if (!lw.running) {
+            lw.progress           = callback;
+            lw.progress_user_data = user_data;
+        }
+    } catch (const std::exception &) {
+        // a context without layer-wise prefill has no use for it
+    }
 }
 
 const char * llama_layerwise_error(const llama_context * ctx) {

@@ -22,7 +22,8 @@
 //
 // Every function checks its arguments. A status other than OK leaves the context empty and usable, except for
 // INVALID, which changes nothing; llama_layerwise_error tells the reason. None of them may be called while
-// llama_decode runs on the same context.
+// llama_decode runs on the same context. During a prefill llama_decode is refused, llama_memory_seq_* do nothing, and
+// llama_memory_clear ends it. From the progress callback only abort and the get functions have an effect.
 
 #include "llama.h"
 
