@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ CONTESTANTS = {
 
 
 class Process:
-    """A worker that is asked for one run at a time."""
+    """A worker with the model loaded, that is asked for one run at a time."""
 
     def __init__(self, name: str, task: dict[str, Any], tokens: list[int], stock: Path) -> None:
         policy = CONTESTANTS[name][0]
@@ -64,24 +66,36 @@ class Process:
         self.process.communicate()
 
 
+def stock_beside_our_ggml(stock: Path, folder: Path) -> Path:
+    """The unpatched libllama with the very ggml files that ours uses.
+
+    The same code in another copy of a file can be some per cent faster or slower, by where its pages lie.
+    """
+    for library in probe.LIB_DIR.glob("*ggml*"):
+        (folder / library.name).symlink_to(library)
+    for library in stock.glob("*llama*"):
+        shutil.copy(library, folder)
+    return folder
+
+
 def ideal(n: int, n_layer: int, layer: int) -> float:
     """Share of the tokens x layers that remain when k tokens go on after `layer`."""
     return ((layer + 1) * n + (n_layer - layer - 1) * min(n, SELECT_K)) / (n_layer * n)
 
 
 def measure(args: argparse.Namespace, n: int, tokens: list[int]) -> dict[str, Any]:
-    """All contestants at one length, `repeats` rounds, the order turned round every other time."""
+    """All contestants at one length, in turn, `repeats` rounds, the order turned round every other time."""
     task = {"model": args.model, "n_ctx": n + 256, "threads": args.threads, "n_decode": args.decode}
-    processes = {name: Process(name, task, tokens, args.stock) for name in args.contestants}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
-    for i in range(args.repeats + 1):
-        for name in list(processes)[:: -1 if i % 2 else 1]:
-            result = processes[name].run()
-            print(f"n={n} {name:>9} {result['prefill_s']:8.2f} s  {result['decode_tok_s']:6.1f} tok/s", flush=True)
-            if i > 0:  # the first round warms up
-                runs[name].append(result)
-    for process in processes.values():
-        process.close()
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.contestants}
+    for i in range(args.repeats):
+        for name in args.contestants[:: -1 if i % 2 else 1]:
+            # a new process each time: where its memory happens to lie is worth some per cent
+            process = Process(name, task, tokens, args.stock)
+            result = process.run()
+            process.close()
+            runs[name].append(result)
+            speed = f"{result['prefill_s']:8.2f} s  {result['decode_tok_s']:6.1f} tok/s"
+            print(f"n={n} {name:>9} {speed}", flush=True)
     return {"n": n, "runs": runs}
 
 
@@ -153,7 +167,9 @@ def main() -> None:
 
     model = probe.Model(args.model)
     document = probe.document_tokens(args.model)
-    results = [measure(args, n, probe.prompt(document, n)) for n in map(int, args.lengths.split(","))]
+    with tempfile.TemporaryDirectory() as folder:
+        args.stock = stock_beside_our_ggml(args.stock, Path(folder))
+        results = [measure(args, n, probe.prompt(document, n)) for n in map(int, args.lengths.split(","))]
     rows = [row for result in results for row in summarize(result, model)]
 
     name = args.name or probe.processor_name()

@@ -59,10 +59,11 @@ def run(llm: Any, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Load, say so, and run once for every line read."""
+    """Load, warm up, say so, and run once for every line read."""
     task = json.loads(sys.argv[1])
     task["tokens"] = json.loads(sys.stdin.readline())
     llm = load(task)
+    llm.eval(task["tokens"][:512])  # warm up
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
         print(json.dumps(run(llm, task)), flush=True)

@@ -56,6 +56,28 @@ void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * 
     throw llama_layerwise_stop();
 }
 
+// [n_kv, n, n_head] -> [n_kv, 1, n_head], by adding the halves: transposing for ggml_sum_rows costs more than the rest
+static ggml_tensor * sum_window(ggml_context * ctx0, ggml_tensor * cur) {
+    const auto rows = [ctx0](ggml_tensor * t, int64_t i, int64_t n) {
+        return ggml_view_3d(ctx0, t, t->ne[0], n, t->ne[2], t->nb[1], t->nb[2], i*t->nb[1]);
+    };
+
+    ggml_tensor * odd = nullptr;
+
+    while (cur->ne[1] > 1) {
+        const int64_t n = cur->ne[1]/2;
+
+        if (cur->ne[1] % 2 == 1) {
+            ggml_tensor * last = rows(cur, 2*n, 1);
+            odd = odd ? ggml_add(ctx0, odd, last) : ggml_cont(ctx0, last);
+        }
+
+        cur = ggml_add(ctx0, rows(cur, 0, n), rows(cur, n, n));
+    }
+
+    return odd ? ggml_add(ctx0, cur, odd) : cur;
+}
+
 void llama_layerwise_pass::on_attn(
         const llm_graph_context & g,
               ggml_tensor * q,
@@ -112,8 +134,7 @@ void llama_layerwise_pass::on_attn(
         kq = ggml_soft_max_ext(ctx0, kq, mask, scale_out, hparams.f_max_alibi_bias);
         ggml_soft_max_add_sinks(kq, sinks);
 
-        // [n_kv, n_cur, n_head] -> [1, n_kv, n_head]
-        ggml_tensor * cur = ggml_sum_rows(ctx0, ggml_cont(ctx0, ggml_permute(ctx0, kq, 1, 0, 2, 3)));
+        ggml_tensor * cur = sum_window(ctx0, kq);
 
         sum = sum ? ggml_add(ctx0, sum, cur) : cur;
     }
