@@ -35,7 +35,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set_title(title, fontsize=11)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
-    figure.suptitle(f"{result['model']}, {result['machine']['processor'].replace('-', ' ')}", fontsize=9, color="#5f6368")
+    machine = result["machine"]["processor"].replace("-", " ")
+    figure.suptitle(f"{result['model']}, {machine}", fontsize=9, color="#5f6368")
     figure.savefig(path, dpi=140)
 
 

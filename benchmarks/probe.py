@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gguf import GGUFReader
+
 from asl_llamacpp.demo import DOCUMENT
 from asl_llamacpp.library import LIB_DIR
 from asl_llamacpp.models import default_model as _default_model
-from gguf import GGUFReader
 
 __all__ = ["LIB_DIR", "Model", "default_model", "document_tokens", "processor_name", "prompt"]
 

@@ -8,9 +8,8 @@ the pinned backends' supports_op functions ask of it. The quotes were compared w
                   attention. Vulkan runs it on the CPU for a quantized K with more than one KV head, as it does there.
     scale, tanh   of mul_mat's result: f32, contiguous
     soft_max      the same, with leading rows of a f16 (or f32) mask: contiguous; sinks f32
-    cont          of its permutation: f32
-    sum_rows      of that: f32, contiguous
-    add           of two of those: f32, contiguous
+    add           of views of its rows, halves of the window: f32, rows contiguous
+    cont          of a view of one row a head: f32
     cpy           of a layer's output to rows of the hidden states: f32 to f32, both contiguous
 
 If the pin moves and a quote changes, compare again.
@@ -32,11 +31,9 @@ NODES = {
     "ggml_cont": "CONT",
     "ggml_cpy": "CPY",
     "ggml_mul_mat": "MUL_MAT",
-    "ggml_permute": "PERMUTE",
     "ggml_reshape_2d": "RESHAPE",
     "ggml_scale": "SCALE",
     "ggml_soft_max_ext": "SOFT_MAX",
-    "ggml_sum_rows": "SUM_ROWS",
     "ggml_tanh": "UNARY",
     "ggml_view_2d": "VIEW",
     "ggml_view_3d": "VIEW",
@@ -58,12 +55,9 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": ALWAYS,
         "CPY": None,
         "MUL_MAT": None,
-        "PERMUTE": ALWAYS,
         "RESHAPE": ALWAYS,
         "SCALE": "return (op->src[0]->type == GGML_TYPE_F32 ||",
         "SOFT_MAX": ALWAYS,
-        "SUM_ROWS": "return op->src[0]->type == GGML_TYPE_F32 && op->type == GGML_TYPE_F32 && "
-        "ggml_is_contiguous_rows(op->src[0]);",
         "UNARY": None,
         "VIEW": ALWAYS,
     },
@@ -73,11 +67,9 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": None,
         "CPY": None,
         "MUL_MAT": None,
-        "PERMUTE": ALWAYS,
         "RESHAPE": ALWAYS,
         "SCALE": f"return ggml_is_contiguous_rows(op->src[0]) && {F32_OR_F16};",
         "SOFT_MAX": "return has_simdgroup_reduction && ggml_is_contiguous_rows(op->src[0]);",
-        "SUM_ROWS": "return has_simdgroup_reduction && ggml_is_contiguous_rows(op->src[0]);",
         "UNARY": None,
         "VIEW": ALWAYS,
     },
@@ -86,12 +78,10 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": None,
         "CPY": None,
         "MUL_MAT": None,
-        "PERMUTE": ALWAYS,
         "RESHAPE": ALWAYS,
         "SCALE": "return ggml_is_contiguous(op->src[0]) && op->src[0]->type == GGML_TYPE_F32;",
         "SOFT_MAX": "return ggml_is_contiguous(op->src[0]) && op->src[0]->type == GGML_TYPE_F32 && "
         "(!op->src[1] || (op->src[1]->type == GGML_TYPE_F32 || op->src[1]->type == GGML_TYPE_F16));",
-        "SUM_ROWS": "return op->src[0]->type == GGML_TYPE_F32 && ggml_is_contiguous_rows(op->src[0]);",
         "UNARY": None,
         "VIEW": ALWAYS,
     },

@@ -98,7 +98,7 @@ def _int32s(name: str, values: Sequence[int] | npt.NDArray[np.integer[Any]]) -> 
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"{name} must be a list of integers, not {array.dtype} {list(array.shape)}")
-    if array.size and not (-(2**31) <= int(array.min()) and int(array.max()) < 2**31):
+    if array.size and not (int(array.min()) >= -(2**31) and int(array.max()) < 2**31):
         raise ValueError(f"{name} must be 32-bit integers, not up to {array.max()} and down to {array.min()}")
     return np.ascontiguousarray(array, dtype=np.int32)
 

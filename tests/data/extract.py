@@ -25,8 +25,7 @@ TEXTS = ("text", "greedy_text", "tokens", "seed")  # the tokens are in the archi
 def slim(entry: dict[str, Any]) -> dict[str, Any]:
     entry = {key: value for key, value in entry.items() if key not in TEXTS}
     entry["runs"] = {
-        name: {key: value for key, value in run.items() if key not in TEXTS}
-        for name, run in entry["runs"].items()
+        name: {key: value for key, value in run.items() if key not in TEXTS} for name, run in entry["runs"].items()
     }
     return entry
 
