@@ -22,6 +22,22 @@ _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
 
 
+class _Closed:
+    """Stands for the model and the context of an object that was closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("this Llama was closed: make a new one")
+
+
+def _with_rows(array: Any, n: int) -> Any:
+    """`array` with at least n rows, zeros added."""
+    if len(array) >= n:
+        return array
+    longer = np.zeros((n, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
 class Llama(llama_cpp.Llama):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
@@ -69,6 +85,7 @@ class Llama(llama_cpp.Llama):
 
         if not isinstance(self._policy, ASL):
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
+            self._complete()
             return
 
         if flash_attn is False:
@@ -83,6 +100,7 @@ class Llama(llama_cpp.Llama):
         try:
             with deferred_kv():
                 super().__init__(model_path, flash_attn=True, **kwargs)
+            self._complete()
             if not kwargs.get("vocab_only"):
                 engine = Engine(self._ctx.ctx)
                 engine.check()
@@ -96,6 +114,18 @@ class Llama(llama_cpp.Llama):
             if reason is None:
                 raise
             raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'") from None
+
+    def _complete(self) -> None:
+        """What the parent leaves undone: an adapter that did not load, buffers for an n_ctx that llama.cpp rounds up."""
+        if self.lora_path and not self._lora_adapter:
+            raise RuntimeError(f"Failed to initialize LoRA adapter from lora path: {self.lora_path}")
+        self._fit_buffers()
+
+    def _fit_buffers(self) -> None:
+        """Room for n_ctx tokens in what the parent sizes by the argument, or copies from a state."""
+        self.input_ids = _with_rows(self.input_ids, self._n_ctx)
+        if len(self.scores) > self.n_batch:  # logits_all
+            self.scores = _with_rows(self.scores, self._n_ctx)
 
     @property
     def kv_policy(self) -> Policy:
@@ -112,6 +142,8 @@ class Llama(llama_cpp.Llama):
         self._engine = None
         if hasattr(self, "_stack"):
             super().close()
+            closed: Any = _Closed()  # instead of a crash on freed memory
+            self._ctx = self._model = self.tokenizer_ = closed
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after those evaluated so far.
@@ -122,6 +154,7 @@ class Llama(llama_cpp.Llama):
         Raises:
             ValueError: the tokens do not fit `n_ctx`; nothing was evaluated.
         """
+        tokens = list(tokens)
         n_past, n_total = self.n_tokens, self.n_tokens + len(tokens)
         if n_total > self._n_ctx:
             raise ValueError(
@@ -151,11 +184,6 @@ class Llama(llama_cpp.Llama):
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
 
     def _eval_pruned(self, tokens: list[int]) -> None:
-        if self._echo_logprobs:
-            raise ValueError(
-                f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
-                f"kv_policy={str(self._policy)!r} prunes them: drop echo, or use kv_policy='full'"
-            )
         assert self._engine is not None and isinstance(self._policy, ASL)
         n = len(tokens)
         self.n_tokens, self._n_pruned, self._requires_eval = 0, 0, True
@@ -187,21 +215,41 @@ class Llama(llama_cpp.Llama):
         reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
         if reset and not self._may_reuse(tokens):
             self.reset()
-        self._stage = "prompt"
-        try:
-            yield from super().generate(tokens, *args, **kwargs)
-        finally:
-            self._stage = None
+        if self._echo_logprobs and self._prunes(len(tokens)):
+            raise ValueError(
+                f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
+                f"kv_policy={str(self._policy)!r} prunes them: drop echo, or use kv_policy='full'"
+            )
+        stream, stage, sent = super().generate(tokens, *args, **kwargs), "prompt", None
+        while True:
+            # only while the parent's generator runs: between two tokens the caller may evaluate something else
+            self._stage = stage
+            try:
+                token = stream.send(sent)
+            except StopIteration:
+                return
+            finally:
+                stage, self._stage = self._stage, None
+            sent = yield token
 
     def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
         bound = _COMPLETION.bind(self, *args, **kwargs).arguments
-        self._echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
-        return super()._create_completion(*args, **kwargs)
+        echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
+        completion = super()._create_completion(*args, **kwargs)
+        while True:
+            self._echo_logprobs = echo_logprobs
+            try:
+                chunk = next(completion)
+            except StopIteration:
+                return
+            finally:
+                self._echo_logprobs = False
+            yield chunk
 
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with the length of the prompt that the cache was pruned for."""
         state = super().save_state()
-        state.n_pruned = self._n_pruned  # type: ignore[attr-defined]
+        state.n_pruned, state.last_prefill = self._n_pruned, self.last_prefill  # type: ignore[attr-defined]
         return state
 
     def load_state(self, state: llama_cpp.LlamaState) -> None:
@@ -210,13 +258,17 @@ class Llama(llama_cpp.Llama):
         Raises:
             RuntimeError: the state does not fit this context; the object is then empty and usable.
         """
+        self.last_prefill = None
         try:
             super().load_state(state)
         except Exception:
             self.reset()
             self._ctx.kv_cache_clear()  # type: ignore[no-untyped-call]
             raise
+        finally:
+            self._fit_buffers()
         self._n_pruned = getattr(state, "n_pruned", 0)
+        self.last_prefill = getattr(state, "last_prefill", None)
 
     def __getstate__(self) -> dict[str, Any]:
         policy = {"kv_policy": self._policy, "kv_reuse": self.kv_reuse}

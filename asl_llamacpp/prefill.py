@@ -164,10 +164,10 @@ def describe(engine: Engine, policy: ASL, n_prompt: int) -> PrefillReport:
 
 
 def _unpruned_bytes(layers: Sequence[LayerInfo]) -> int:
-    """Bytes if every layer had as many cells as the fullest one; sliding-window layers keep their ring."""
-    full = max((layer.n_cells_max for layer in layers if not layer.is_swa), default=0)
-    sizes = [
-        layer.bytes if layer.is_swa or not layer.n_cells_max else layer.bytes * full // layer.n_cells_max
-        for layer in layers
-    ]
+    """Bytes if every layer had as many cells as the fullest one of its kind, full attention or sliding window."""
+    full = {
+        is_swa: max((layer.n_cells_max for layer in layers if layer.is_swa == is_swa), default=0)
+        for is_swa in (False, True)
+    }
+    sizes = [layer.bytes * full[layer.is_swa] // layer.n_cells_max for layer in layers if layer.n_cells_max]
     return int(np.sum(sizes, dtype=np.int64))

@@ -47,6 +47,12 @@ void llama_layerwise_kv::inherit(llama_kv_cache & kv, const llama_kv_cache & lik
     kv.attn_rot_hadamard = like.attn_rot_hadamard;
 }
 
+void llama_layerwise_kv::set_size(llama_kv_cache & kv, uint32_t kv_size) {
+    GGML_ASSERT(kv.layers.empty());
+
+    kv.v_cells[0].resize(kv_size);
+}
+
 std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layerwise_kv::make_layer(
         const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft) {
     ggml_context_ptr ctx = make_ctx(4);

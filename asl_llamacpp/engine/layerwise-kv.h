@@ -16,6 +16,9 @@ struct llama_layerwise_kv {
     // take over what the constructor derives from the layers, which an empty cache has not seen
     static void inherit(llama_kv_cache & kv, const llama_kv_cache & like);
 
+    // number of cells of a cache that has no layers yet
+    static void set_size(llama_kv_cache & kv, uint32_t kv_size);
+
     // throws std::bad_alloc
     static void add_layer(llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft);
 

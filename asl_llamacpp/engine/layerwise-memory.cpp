@@ -33,7 +33,7 @@ llama_kv_cache_layered::llama_kv_cache_layered(
     hparams_no_alloc(model.hparams) {
     hparams_no_alloc.no_alloc = true;
 
-    reserve = make_empty(hparams_no_alloc, n_ctx, [this](int32_t il) { return il < n_layer_; });
+    reserve = make_empty(hparams_no_alloc, n_ctx, swa_full, [this](int32_t il) { return il < n_layer_; });
 
     reserve.il_begin = 0;
     reserve.il_end   = n_layer_;
@@ -42,7 +42,8 @@ llama_kv_cache_layered::llama_kv_cache_layered(
 }
 
 llama_layerwise_group llama_kv_cache_layered::make_empty(
-        const llama_hparams & hparams, uint32_t n_cells, const llama_memory_i::layer_filter_cb & filter) const {
+        const llama_hparams & hparams, uint32_t n_cells, bool swa_full,
+        const llama_memory_i::layer_filter_cb & filter) const {
     llama_layerwise_group res;
 
     if (hparams.swa_type == LLAMA_SWA_TYPE_NONE) {
@@ -66,7 +67,11 @@ llama_layerwise_group llama_kv_cache_layered::make_empty(
 }
 
 llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells) {
-    llama_layerwise_group res = make_empty(model.hparams, n_cells, [](int32_t) { return false; });
+    // the constructor warns about a full-size SWA cache each time, so it is made full afterwards
+    llama_layerwise_group res = make_empty(model.hparams, n_cells, false, [](int32_t) { return false; });
+    if (res.kv_swa && swa_full) {
+        llama_layerwise_kv::set_size(*res.kv_swa, n_cells);
+    }
 
     res.il_begin = il_begin;
     res.il_end   = il_end;

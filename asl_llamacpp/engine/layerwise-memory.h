@@ -112,7 +112,8 @@ private:
     uint64_t n_grow_      = 0;
 
     llama_layerwise_group make_empty(
-            const llama_hparams & hparams, uint32_t n_cells, const llama_memory_i::layer_filter_cb & filter) const;
+            const llama_hparams & hparams, uint32_t n_cells, bool swa_full,
+            const llama_memory_i::layer_filter_cb & filter) const;
 
     ggml_backend_buffer_type_t buft_of(int32_t il) const;
 
