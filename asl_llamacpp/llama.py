@@ -116,7 +116,7 @@ class Llama(llama_cpp.Llama):
             raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'") from None
 
     def _complete(self) -> None:
-        """What the parent leaves undone: an adapter that did not load, buffers for an n_ctx that llama.cpp rounds up."""
+        """What the parent leaves undone: an adapter that did not load, buffers for an n_ctx that was rounded up."""
         if self.lora_path and not self._lora_adapter:
             raise RuntimeError(f"Failed to initialize LoRA adapter from lora path: {self.lora_path}")
         self._fit_buffers()
