@@ -4,7 +4,7 @@
 
 #include <new>
 
-static ggml_context_ptr make_ctx(size_t n_tensors) {
+ggml_context_ptr llama_layerwise_make_ctx(size_t n_tensors) {
     ggml_init_params params = {
         /*.mem_size   =*/ n_tensors*ggml_tensor_overhead(),
         /*.mem_buffer =*/ nullptr,
@@ -25,7 +25,7 @@ static void copy_rows(ggml_tensor * src, ggml_tensor * dst, int64_t n_rows) {
         return;
     }
 
-    ggml_context_ptr ctx = make_ctx(2);
+    ggml_context_ptr ctx = llama_layerwise_make_ctx(2);
 
     ggml_tensor * src_view = ggml_view_2d(ctx.get(), src, src->ne[0], n_rows, src->nb[1], 0);
     ggml_tensor * dst_view = ggml_view_2d(ctx.get(), dst, dst->ne[0], n_rows, dst->nb[1], 0);
@@ -55,7 +55,7 @@ void llama_layerwise_kv::set_size(llama_kv_cache & kv, uint32_t kv_size) {
 
 std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layerwise_kv::make_layer(
         const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft) {
-    ggml_context_ptr ctx = make_ctx(4);
+    ggml_context_ptr ctx = llama_layerwise_make_ctx(4);
 
     ggml_tensor * k = ggml_new_tensor_3d(ctx.get(), like.k->type, like.k->ne[0], kv_size, 1);
     ggml_tensor * v = ggml_new_tensor_3d(ctx.get(), like.v->type, like.v->ne[0], kv_size, 1);

@@ -11,6 +11,9 @@
 #include <utility>
 #include <vector>
 
+// a context for the metadata of n_tensors tensors whose data lie elsewhere; throws std::bad_alloc
+ggml_context_ptr llama_layerwise_make_ctx(size_t n_tensors);
+
 // access to the insides of llama_kv_cache: build one layer by layer, enlarge it, join two
 struct llama_layerwise_kv {
     // take over what the constructor derives from the layers, which an empty cache has not seen

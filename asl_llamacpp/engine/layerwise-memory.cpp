@@ -233,10 +233,6 @@ llama_memory_context_ptr llama_kv_cache_layered::init_pass(llama_layerwise_group
 }
 
 llama_memory_context_ptr llama_kv_cache_layered::init_full() {
-    return init_build();
-}
-
-llama_memory_context_ptr llama_kv_cache_layered::init_build() {
     std::vector<llama_memory_context_ptr> ctxs;
     ctxs.push_back(reserve.mem->init_full());
 

@@ -63,9 +63,6 @@ public:
     // throws std::bad_alloc
     llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells);
 
-    // a memory context of all layers that only serves to build graphs
-    llama_memory_context_ptr init_build();
-
     // append the layers of a group; joined with the last group if they hold the same tokens
     void push(llama_layerwise_group && group, bool same_tokens);
 

@@ -22,16 +22,7 @@
 //
 
 void llama_layerwise_hidden::alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens) {
-    ggml_init_params params = {
-        /*.mem_size   =*/ ggml_tensor_overhead(),
-        /*.mem_buffer =*/ nullptr,
-        /*.no_alloc   =*/ true,
-    };
-
-    ctx.reset(ggml_init(params));
-    if (!ctx) {
-        throw std::bad_alloc();
-    }
+    ctx = llama_layerwise_make_ctx(1);
 
     t = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, n_embd, n_tokens);
     ggml_set_name(t, "layerwise_hidden");
@@ -57,16 +48,7 @@ llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t>
             n++;
         }
 
-        ggml_init_params params = {
-            /*.mem_size   =*/ 2*ggml_tensor_overhead(),
-            /*.mem_buffer =*/ nullptr,
-            /*.no_alloc   =*/ true,
-        };
-
-        ggml_context_ptr ctx_view { ggml_init(params) };
-        if (!ctx_view) {
-            throw std::bad_alloc();
-        }
+        ggml_context_ptr ctx_view = llama_layerwise_make_ctx(2);
 
         ggml_tensor * src = ggml_view_2d(ctx_view.get(), t,     t->ne[0], n, t->nb[1],     idxs[i]*t->nb[1]);
         ggml_tensor * dst = ggml_view_2d(ctx_view.get(), res.t, t->ne[0], n, res.t->nb[1],       i*res.t->nb[1]);
@@ -123,21 +105,12 @@ void llama_layerwise::check() {
 
     ctx.sched_reserve();
 
-    ggml_init_params params = {
-        /*.mem_size   =*/ ggml_tensor_overhead(),
-        /*.mem_buffer =*/ nullptr,
-        /*.no_alloc   =*/ true,
-    };
-
-    ggml_context_ptr ctx_hidden { ggml_init(params) };
-    if (!ctx_hidden) {
-        throw std::bad_alloc();
-    }
+    ggml_context_ptr ctx_hidden = llama_layerwise_make_ctx(1);
 
     llama_batch_allocr balloc(ctx.model.hparams.n_pos_per_embd());
     llama_ubatch ubatch = balloc.ubatch_reserve(1, 1);
 
-    const auto mctx = mem.init_build();
+    const auto mctx = mem.init_full();
 
     for (int32_t il = 0; il < n_layer(); ++il) {
         llama_layerwise_pass pass;
