@@ -1,6 +1,6 @@
 """Prefill and decode of stock llama.cpp against ours, in one process each, alternately; medians and ratios.
 
-    python benchmarks/prefill.py --stock build/native/stock/lib [--lengths 2048,4096,7936] [--repeats 3]
+    python benchmarks/prefill.py --stock build/native/stock/lib [--lengths 2048,4096,7936] [--repeats 7,5,5]
 
 Writes benchmarks/results/prefill-NAME.json and .md. See README.md here for what the rows are.
 """
@@ -83,11 +83,11 @@ def ideal(n: int, n_layer: int, layer: int) -> float:
     return ((layer + 1) * n + (n_layer - layer - 1) * min(n, SELECT_K)) / (n_layer * n)
 
 
-def measure(args: argparse.Namespace, n: int, tokens: list[int]) -> dict[str, Any]:
+def measure(args: argparse.Namespace, n: int, repeats: int, tokens: list[int]) -> dict[str, Any]:
     """All contestants at one length, in turn, `repeats` rounds, the order turned round every other time."""
     task = {"model": args.model, "n_ctx": n + 256, "threads": args.threads, "n_decode": args.decode}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.contestants}
-    for i in range(args.repeats):
+    for i in range(repeats):
         for name in args.contestants[:: -1 if i % 2 else 1]:
             # a new process each time: where its memory happens to lie is worth some per cent
             process = Process(name, task, tokens, args.stock)
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="GGUF file; default: the installed SmolLM2-135M-Instruct")
     parser.add_argument("--lengths", default="2048,4096,7936", help="prompt lengths in tokens")
     parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="stock must be among them")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", default="7,5,5", help="rounds, one number for all lengths or one for each")
     parser.add_argument("--decode", type=int, default=64, help="tokens to decode after each prefill")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--name", default=None, help="name of the result files; default: the processor")
@@ -164,12 +164,14 @@ def main() -> None:
     args.stock = args.stock.resolve()
     args.contestants = args.contestants.split(",")
     args.model = args.model or probe.default_model()
+    lengths, repeats = ([int(number) for number in text.split(",")] for text in (args.lengths, args.repeats))
+    args.rounds = list(zip(lengths, repeats * len(lengths) if len(repeats) == 1 else repeats, strict=False))
 
     model = probe.Model(args.model)
     document = probe.document_tokens(args.model)
     with tempfile.TemporaryDirectory() as folder:
         args.stock = stock_beside_our_ggml(args.stock, Path(folder))
-        results = [measure(args, n, probe.prompt(document, n)) for n in map(int, args.lengths.split(","))]
+        results = [measure(args, n, repeats, probe.prompt(document, n)) for n, repeats in args.rounds]
     rows = [row for result in results for row in summarize(result, model)]
 
     name = args.name or probe.processor_name()

@@ -67,6 +67,17 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
+class LayerShape:
+    """One layer of a model: heads, values per KV cell over all KV heads, sliding window (0: full attention)."""
+
+    n_head: int
+    n_head_kv: int
+    n_embd_k: int
+    n_embd_v: int
+    n_swa: int
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """A context's layered KV cache; fields as in `struct llama_layerwise_info`."""
 
@@ -107,6 +118,15 @@ def model_error(model: Any) -> str | None:
     """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
     reason = lib.llama_layerwise_model_error(ffi.cast("struct llama_model *", _address(model)))
     return None if reason == ffi.NULL else ffi.string(reason).decode()
+
+
+def model_layers(model: Any) -> list[LayerShape]:
+    """The shape of every layer of `model` (a ctypes llama_model_p), loaded with or without its weights."""
+    shape = ffi.new("struct llama_layerwise_shape *")
+    layers: list[LayerShape] = []
+    while lib.llama_layerwise_model_layer(ffi.cast("struct llama_model *", _address(model)), len(layers), shape) == OK:
+        layers.append(LayerShape(**{name: getattr(shape, name) for name in LayerShape.__dataclass_fields__}))
+    return layers
 
 
 def kv_bytes(ctx: Any) -> int:

@@ -114,6 +114,24 @@ const char * llama_layerwise_model_error(const llama_model * model) {
     return refusal.empty() ? nullptr : refusal.c_str();
 }
 
+int32_t llama_layerwise_model_layer(const llama_model * model, int32_t il, llama_layerwise_shape * shape) {
+    if (model == nullptr || shape == nullptr || il < 0 || il >= (int32_t) model->hparams.n_layer()) {
+        return LLAMA_LAYERWISE_STATUS_INVALID;
+    }
+
+    const auto & hparams = model->hparams;
+
+    *shape = {
+        /*.n_head    =*/ (int32_t) hparams.n_head(il),
+        /*.n_head_kv =*/ (int32_t) hparams.n_head_kv(il),
+        /*.n_embd_k  =*/ (int32_t) hparams.n_embd_k_gqa(il),
+        /*.n_embd_v  =*/ (int32_t) hparams.n_embd_v_gqa(il),
+        /*.n_swa     =*/ hparams.is_swa(il) ? (int32_t) hparams.n_swa : 0,
+    };
+
+    return LLAMA_LAYERWISE_STATUS_OK;
+}
+
 void llama_layerwise_defer_kv(bool defer) {
     g_defer_kv = defer;
 }

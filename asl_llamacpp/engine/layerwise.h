@@ -75,8 +75,20 @@ struct llama_layerwise_layer {
 typedef bool (*llama_layerwise_progress)(
         int32_t il_begin, int32_t il_end, int32_t tokens_done, int32_t n_tokens, void * user_data);
 
+// one layer of a model, loaded with or without its weights
+struct llama_layerwise_shape {
+    int32_t n_head;         // query heads
+    int32_t n_head_kv;      // KV heads
+    int32_t n_embd_k;       // values per cell of K, over all KV heads; 0: the layer has no attention
+    int32_t n_embd_v;       // the same of V
+    int32_t n_swa;          // size of the sliding window, 0: full attention
+};
+
 // NULL if the model can be prefilled layer by layer, otherwise the reason (valid until the thread's next call)
 LLAMA_API const char * llama_layerwise_model_error(const struct llama_model * model);
+
+// the shape of layer il; INVALID if there is no such layer
+LLAMA_API int32_t llama_layerwise_model_layer(const struct llama_model * model, int32_t il, struct llama_layerwise_shape * shape);
 
 // contexts created by this thread while defer is true get a KV cache that allocates cells as they are needed, which
 // layer-wise prefill requires. Models that cannot do it make llama_init_from_model fail.

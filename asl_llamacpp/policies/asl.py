@@ -1,0 +1,87 @@
+"""ASL: the layer is chosen by the variance of the tokens' ranks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from .base import Spec, check_kept, check_layer, check_pooling, integer, number
+
+
+@dataclass(frozen=True)
+class ASL(Spec):
+    """Adaptive layer selection (arXiv 2601.07667): prune at the layer where the ranks of the tokens settle.
+
+    tau       select when the relative variance of the ranks, V_l / V_ref, is below it; finite, > 0
+    l_min     first layer (0-based) at which the rule is evaluated, >= l_obs - 1;
+              "auto": max(l_obs - 1, round(10 L / 32)) for a model of L layers
+    l_max     layer after which selection is forced if the rule has not fired, >= l_min; None: never, which is
+              the paper exactly; "auto": round(0.75 L), at least l_min and at most L - 1
+    l_obs     how many most recent layers the variance looks at, >= 2
+    window    observation window: the last `window` prompt tokens act as queries and are always kept, >= 1
+    kernel    width of the average pooling over positions, odd, >= 1
+    select_k  tokens kept by the selection, the window included, > window
+    layer     select at this layer whatever the ranks say; the rule is not evaluated. None: the rule decides
+
+    A model with so few layers that an "auto" l_min lies beyond its last one never fires, and its "auto" l_max
+    is None: its prompts stay whole unless `layer` or a smaller `l_obs` is given.
+
+    Raises TypeError or ValueError when made with a bad value.
+    """
+
+    tau: float = 0.3
+    l_min: int | Literal["auto"] = "auto"
+    l_max: int | Literal["auto"] | None = "auto"
+    l_obs: int = 8
+    window: int = 32
+    kernel: int = 7
+    select_k: int = 2048
+    layer: int | None = None
+
+    name: ClassVar[str] = "asl"
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {"tau": number("tau", self.tau)}
+        if not (math.isfinite(self.tau) and self.tau > 0):
+            raise ValueError(f"tau must be finite and greater than 0, not {self.tau}: the paper's is 0.3")
+        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1)):
+            checked[name] = integer(name, getattr(self, name), least)
+        for name, words in (("l_min", ("auto",)), ("l_max", ("auto", None)), ("layer", (None,))):
+            value = getattr(self, name)
+            if value in words:
+                continue
+            if isinstance(value, str):
+                allowed = " or ".join(map(repr, words))
+                raise ValueError(f"{name} must be an integer or {allowed}, not {value!r}")
+            checked[name] = integer(name, value, 0)
+        self._set_checked(checked)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        check_pooling(self.kernel)
+        check_kept("select_k", self.select_k, self.window)
+        if isinstance(self.l_min, int) and self.l_min < self.l_obs - 1:
+            raise ValueError(
+                f"l_min={self.l_min} is too early to look back over l_obs={self.l_obs} layers: "
+                f"use l_min >= {self.l_obs - 1}, or l_obs <= {self.l_min + 1}"
+            )
+        if isinstance(self.l_min, int) and isinstance(self.l_max, int) and self.l_max < self.l_min:
+            raise ValueError(
+                f"l_max={self.l_max} lies before l_min={self.l_min}, so the rule would never be evaluated: "
+                f"raise l_max, lower l_min, or fix the layer with layer={self.l_max}"
+            )
+
+    def resolve(self, n_layer: int) -> ASL:
+        """This policy for a model of `n_layer` layers: "auto" replaced by numbers (l_max may become None).
+
+        Raises ValueError if a given layer is not in the model or a given l_max lies before the "auto" l_min.
+        """
+        n_layer = integer("n_layer", n_layer, 1)
+        for name in ("layer", "l_min", "l_max"):
+            check_layer(name, getattr(self, name), n_layer)
+        l_min = max(self.l_obs - 1, round(10 * n_layer / 32)) if self.l_min == "auto" else self.l_min
+        l_max = self.l_max
+        if l_max == "auto":
+            l_max = min(max(l_min, round(0.75 * n_layer)), n_layer - 1) if l_min < n_layer else None
+        return replace(self, l_min=l_min, l_max=l_max)

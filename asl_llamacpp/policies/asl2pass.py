@@ -1,0 +1,20 @@
+"""asl-2pass: ASL chooses the tokens, then the model runs again on just those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .asl import ASL
+
+
+@dataclass(frozen=True)
+class ASL2Pass(ASL):
+    """Like GemFilter (arXiv 2409.17422), but the layer and the set come from ASL (arXiv 2601.07667).
+
+    The parameters are those of `ASL`. The answer is decoded from a prompt of `select_k` tokens at positions
+    0..select_k-1: no layer holds more cells than that, and what the dropped tokens said is gone everywhere.
+    """
+
+    name: ClassVar[str] = "asl-2pass"
+    two_passes: ClassVar[bool] = True

@@ -1,0 +1,53 @@
+"""FastKV: selection at a fixed layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from .asl import ASL
+from .base import Spec, check_kept, check_layer, check_pooling, integer
+
+
+@dataclass(frozen=True)
+class FastKV(Spec):
+    """Prune at a fixed layer (arXiv 2502.01068): the tokens it attends to most are the only ones that go deeper.
+
+    layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers
+    window    observation window: the last `window` prompt tokens act as queries and are always kept, >= 1
+    kernel    width of the average pooling over positions, odd, >= 1
+    select_k  tokens kept by the selection, the window included, > window
+
+    Raises TypeError or ValueError when made with a bad value.
+    """
+
+    layer: int | Literal["auto"] = "auto"
+    window: int = 32
+    kernel: int = 7
+    select_k: int = 2048
+
+    name: ClassVar[str] = "fastkv"
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            name: integer(name, getattr(self, name), 1) for name in ("window", "kernel", "select_k")
+        }
+        if isinstance(self.layer, str) and self.layer != "auto":
+            raise ValueError(f"layer must be an integer or 'auto', not {self.layer!r}")
+        if self.layer != "auto":
+            checked["layer"] = integer("layer", self.layer, 0)
+        self._set_checked(checked)
+        check_pooling(self.kernel)
+        check_kept("select_k", self.select_k, self.window)
+
+    def resolve(self, n_layer: int) -> FastKV:
+        """This policy for a model of `n_layer` layers; ValueError if it has no such layer."""
+        check_layer("layer", self.layer, n_layer)
+        return replace(self, layer=max(n_layer // 2 - 1, 0)) if self.layer == "auto" else self
+
+    def rule(self, n_layer: int) -> ASL:
+        """The same as a rule of `Selector`: ASL with its layer given."""
+        layer = self.resolve(n_layer).layer
+        assert isinstance(layer, int)
+        rule = ASL(layer=layer, window=self.window, kernel=self.kernel, select_k=self.select_k)
+        return rule.resolve(n_layer)

@@ -1,0 +1,46 @@
+"""GemFilter: a fixed layer chooses the tokens, then the model runs again on just those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from .base import Spec, check_kept, check_layer, check_pooling, integer
+
+
+@dataclass(frozen=True)
+class GemFilter(Spec):
+    """Run up to a fixed layer, keep the tokens that the last one's query points at, and start over (arXiv 2409.17422).
+
+    layer     the layer (0-based) whose queries and keys choose; "auto": round(13 L / 32) for a model of L layers,
+              which is the paper's layer 13 of Llama 3.1 8B
+    kernel    width of the average pooling over positions, odd, >= 1
+    select_k  tokens kept, the prompt's last one included, > 1
+
+    The second pass puts the kept tokens at positions 0..select_k-1: no layer holds more cells than that, and what the
+    dropped tokens said is gone everywhere. Scores are the inner products of the last token's queries with all keys,
+    pooled and summed over the heads. Raises TypeError or ValueError when made with a bad value.
+    """
+
+    layer: int | Literal["auto"] = "auto"
+    kernel: int = 5
+    select_k: int = 2048
+
+    name: ClassVar[str] = "gemfilter"
+    two_passes: ClassVar[bool] = True
+    window: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {name: integer(name, getattr(self, name), 1) for name in ("kernel", "select_k")}
+        if isinstance(self.layer, str) and self.layer != "auto":
+            raise ValueError(f"layer must be an integer or 'auto', not {self.layer!r}")
+        if self.layer != "auto":
+            checked["layer"] = integer("layer", self.layer, 0)
+        self._set_checked(checked)
+        check_pooling(self.kernel)
+        check_kept("select_k", self.select_k, self.window)
+
+    def resolve(self, n_layer: int) -> GemFilter:
+        """This policy for a model of `n_layer` layers; ValueError if it has no such layer."""
+        check_layer("layer", self.layer, n_layer)
+        return replace(self, layer=min(round(13 * n_layer / 32), n_layer - 1)) if self.layer == "auto" else self
