@@ -1,0 +1,232 @@
+"""What a KV budget makes of a policy, before any work is done: pure planning, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from .budget_text import Budget, BudgetError, parse_budget, size_text
+from .kv_shape import CELLS_PAD, KVShape, Usage, usage
+from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV
+
+__all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a prompt is prefilled within a budget. The numbers are those of the worst case: selection at the latest.
+
+    policy         the policy to run, with l_max, select_k or SnapKV's budget replaced where the budget demands it
+    keep           cells per layer and KV head that layers are compressed to; None: no compression
+    limit          bytes that the KV may take after the prefill; None: nothing was said in bytes
+    forced_layer   the l_max that the budget demands, earlier than the policy's own; None: the policy's own stands
+    cells          cells allocated after the prefill, headroom included, by layer
+    kv_bytes       bytes of those
+    peak_kv_bytes  most bytes of KV at any time of the prefill
+    reason         what the budget changed; empty if nothing
+    """
+
+    policy: Policy
+    keep: int | None
+    limit: int | None
+    forced_layer: int | None
+    cells: tuple[int, ...]
+    kv_bytes: int
+    peak_kv_bytes: int
+    reason: str
+
+
+def plan(
+    policy: Policy,
+    shape: KVShape,
+    n_tokens: int,
+    budget: Budget | None,
+    headroom: int = 256,
+    limit_peak: bool = False,
+) -> Plan:
+    """How to prefill `n_tokens` under `policy` within `budget`.
+
+    Args:
+        policy: resolved, without "auto".
+        shape: of the context.
+        n_tokens: prompt tokens, 1 to n_ctx.
+        budget: None changes nothing.
+        headroom: cells per layer for the answer.
+        limit_peak: a budget in bytes holds during the prefill too, not only after it.
+
+    Raises:
+        BudgetError: nothing fits; the message says how much would.
+        ValueError: the prompt does not fit the context, or the policy is not resolved.
+    """
+    if not 1 <= n_tokens <= shape.n_ctx:
+        raise ValueError(f"a prompt of {n_tokens} tokens does not fit the context of n_ctx={shape.n_ctx}")
+    case = _Case(policy, shape, n_tokens, headroom)
+    if budget is None:
+        keep = policy.budget if isinstance(policy, SnapKV) else None
+        return case.plan(_Choice(policy, keep))
+    if budget.kind != "bytes":
+        return case.plan(_in_tokens(case, budget))
+    limit = int(budget.value)
+    least: int | None = None
+    for choice in _choices(case):
+        needed = case.usage(choice)
+        size = needed.peak_kv_bytes if limit_peak else needed.kv_bytes
+        if size <= limit:
+            return case.plan(choice, limit, needed)
+        least = size if least is None else min(least, size)
+    error = BudgetError(_refusal(case, budget, least or 0, limit_peak))
+    error.needed = least
+    raise error
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One way to prefill: the policy, what layers are compressed to, and why."""
+
+    policy: Policy
+    keep: int | None
+    reason: str = ""
+    forced_layer: int | None = None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A prompt under a policy in a context."""
+
+    policy: Policy
+    shape: KVShape
+    n_tokens: int
+    headroom: int
+
+    @property
+    def n_layer(self) -> int:
+        return len(self.shape.layers)
+
+    @property
+    def window(self) -> int:
+        return 0 if isinstance(self.policy, Full) else self.policy.window
+
+    def latest_layer(self, policy: ASL | FastKV | GemFilter) -> int:
+        """The deepest layer that may select: not before the first that gives scores; the last if none does."""
+        layer = policy.layer
+        if isinstance(policy, ASL) and layer is None:
+            layer = self.n_layer - 1 if policy.l_max is None else policy.l_max
+        if not isinstance(layer, int) or (isinstance(policy, ASL) and policy.l_min == "auto"):
+            raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
+        layers = enumerate(self.shape.layers)
+        first = next((il for il, one in layers if one.n_swa == 0 and one.n_embd_k > 0), self.n_layer - 1)
+        return max(layer, first)
+
+    def usage(self, choice: _Choice) -> Usage:
+        """The KV of the worst case: selection comes as late as it may."""
+        policy, n_layer, n = choice.policy, self.n_layer, self.n_tokens
+        if isinstance(policy, Full):  # allocated when the model is loaded, whatever the prompt
+            return usage(self.shape, [self.shape.n_ctx] * n_layer, None, 0)
+        if isinstance(policy, SnapKV):
+            return usage(self.shape, [n] * n_layer, choice.keep, self.headroom)
+        k = min(policy.select_k, n)
+        n_shallow = self.latest_layer(policy) + 1
+        if not policy.two_passes:
+            return usage(self.shape, [n] * n_shallow + [k] * (n_layer - n_shallow), choice.keep, self.headroom)
+        second = usage(self.shape, [k] * n_layer, None, self.headroom)
+        if k == n:
+            return second
+        first = usage(self.shape, [n] * n_shallow, policy.window, self.headroom)
+        return replace(second, peak_kv_bytes=max(first.peak_kv_bytes, second.peak_kv_bytes))
+
+    def plan(self, choice: _Choice, limit: int | None = None, needed: Usage | None = None) -> Plan:
+        needed = needed or self.usage(choice)
+        return Plan(
+            policy=choice.policy,
+            keep=choice.keep,
+            limit=limit,
+            forced_layer=choice.forced_layer,
+            cells=needed.cells,
+            kv_bytes=needed.kv_bytes,
+            peak_kv_bytes=needed.peak_kv_bytes,
+            reason=choice.reason,
+        )
+
+
+def _in_tokens(case: _Case, budget: Budget) -> _Choice:
+    """What a budget of tokens, or a fraction of the prompt, makes of the policy."""
+    policy, n, cells = case.policy, case.n_tokens, budget.tokens(case.n_tokens)
+    if budget.kind == "fraction":
+        cells = max(case.window + 1, cells)
+    if isinstance(policy, Full):
+        if n > cells:
+            raise BudgetError(
+                f"kv_budget={budget} allows {cells} cells per layer and KV head, and kv_policy='full' keeps all {n} "
+                "tokens: use a policy that prunes, or raise kv_budget"
+            )
+        return _Choice(policy, None)
+    if cells <= case.window:
+        raise BudgetError(
+            f"kv_budget={budget} must exceed window={case.window}, which is part of what is kept: "
+            "raise kv_budget or lower the policy's window"
+        )
+    compressed = f"every layer and KV head keeps at most {cells} cells"
+    if isinstance(policy, SnapKV):
+        return _Choice(replace(policy, budget=cells), cells, compressed)
+    if isinstance(policy, (GemFilter, ASL2Pass)):
+        if policy.select_k <= cells:
+            return _Choice(policy, None)
+        lowered = replace(policy, select_k=cells)
+        return _Choice(lowered, None, f"select_k lowered from {policy.select_k} to {cells}")
+    return _Choice(policy, cells, compressed)
+
+
+def _choices(case: _Case) -> Iterator[_Choice]:
+    """What can be done about a budget in bytes: the first that fits is the best."""
+    policy, n = case.policy, case.n_tokens
+    if not isinstance(policy, SnapKV):
+        yield _Choice(policy, None)
+    if isinstance(policy, Full):
+        return
+    if isinstance(policy, (GemFilter, ASL2Pass)):
+        for cells in _descending(case, policy.select_k):
+            lowered = replace(policy, select_k=cells)
+            yield _Choice(lowered, None, f"select_k lowered from {policy.select_k} to {cells} to fit the budget")
+        return
+    if isinstance(policy, ASL) and policy.layer is None and n > policy.select_k:
+        assert isinstance(policy.l_min, int)  # latest_layer has refused "auto"
+        for layer in range(case.latest_layer(policy) - 1, policy.l_min, -1):
+            reason = (
+                f"selection after layer {layer} at the latest, instead of {policy.l_max or 'never'}, fits the budget"
+            )
+            yield _Choice(replace(policy, l_max=layer), None, reason, layer)
+    if isinstance(policy, SnapKV):
+        yield _Choice(replace(policy, budget=max(n, case.window + 1)), n, "the whole prompt fits the budget")
+    for cells in _descending(case, n):
+        reason = f"every layer and KV head keeps at most {cells} cells, to fit the budget"
+        yield _Choice(replace(policy, budget=cells) if isinstance(policy, SnapKV) else policy, cells, reason)
+
+
+def _descending(case: _Case, below: int) -> Iterator[int]:
+    """Numbers of cells, window < cells < min(below, n), from large to small: the largest of each allocated size."""
+    least, most = case.window + 1, min(below, case.n_tokens) - 1
+    if most < least:
+        return
+    yield most
+    size = (most + case.headroom) // CELLS_PAD * CELLS_PAD
+    while size - case.headroom >= least:
+        if size - case.headroom < most:
+            yield size - case.headroom
+        size -= CELLS_PAD
+
+
+def _refusal(case: _Case, budget: Budget, least: int, limit_peak: bool) -> str:
+    policy, n_layer = case.policy, case.n_layer
+    if isinstance(policy, Full):
+        why = (
+            f"stock llama.cpp allocates all n_ctx={case.shape.n_ctx} cells in {n_layer} layers when it loads the model"
+        )
+        how = "lower n_ctx, use a policy that prunes, or raise the budget"
+    else:
+        why = f"as far as {str(policy)!r} can be compressed, with {case.headroom} cells a layer for the answer"
+        how = "raise the budget, shorten the prompt, or quantize K and V (type_k, type_v)"
+    when = "during the prefill" if limit_peak else "after the prefill"
+    return (
+        f"kv_budget={budget} ({int(budget.value):,} bytes) is too small for a prompt of {case.n_tokens} tokens: "
+        f"{when} at least {size_text(least)} are needed, {why}: {how}"
+    )
