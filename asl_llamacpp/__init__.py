@@ -8,22 +8,28 @@ from .library import use_patched_library
 
 use_patched_library()
 
+from .budget_text import BudgetError  # noqa: E402
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  # noqa: E402
 from .llama import Llama  # noqa: E402
-from .policies import ASL, Full, Policy, parse_policy  # noqa: E402
+from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy  # noqa: E402
 from .report import PrefillReport, Progress  # noqa: E402
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ASL",
+    "ASL2Pass",
+    "BudgetError",
     "EngineError",
+    "FastKV",
     "Full",
+    "GemFilter",
     "Llama",
     "Policy",
     "PrefillAborted",
     "PrefillReport",
     "Progress",
+    "SnapKV",
     "UnsupportedModelError",
     "parse_policy",
 ]

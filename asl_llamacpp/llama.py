@@ -10,13 +10,12 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from .budget_text import Budget, parse_budget
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
-from .policies import ASL, Policy, parse_policy
-from .prefill import OnProgress, prefill, whole_report
+from .policies import Policy, parse_policy
+from .prefill import OnProgress, whole_report
+from .pruned_cache import PrunedCache, check_whole, shape_of
 from .report import PrefillReport, Progress
-
-HEADROOM = 256
-"""KV cells per layer reserved for the answer when a pruned prefill begins; more are added while decoding."""
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -42,8 +41,11 @@ class Llama(llama_cpp.Llama):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
-        kv_policy: "asl" (default), a spec such as "asl:tau=0.4,select_k=1024", "full" (stock llama.cpp), or a
-            policy object. Prompts of at most `select_k` tokens are not pruned.
+        kv_policy: "asl" (default), "fastkv", "snapkv", "gemfilter", "asl-2pass", "full" (stock llama.cpp), a spec
+            such as "asl:tau=0.4,select_k=1024", or a policy object. Prompts of at most `select_k` tokens (of
+            `budget`, for snapkv) are not pruned.
+        kv_budget: what the KV cache may hold: tokens per layer and KV head (2048), a fraction of the prompt (0.1), or
+            bytes of all layers together, room for 256 tokens of answer included ("2GiB"). None: no limit.
         on_progress: called with a `Progress` before each ubatch of a prefill; also an attribute that can be set
             later. Its exception, or Ctrl-C, stops the prefill within one ubatch and leaves the object usable.
         kv_reuse: continue on a pruned cache when a prompt continues the last one. By default such a prompt is
@@ -61,6 +63,7 @@ class Llama(llama_cpp.Llama):
     Raises:
         ValueError: a bad policy or one of the combinations above; a prompt that does not fit `n_ctx` (from the
             call that got it, with the numbers).
+        BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
     """
 
@@ -69,21 +72,23 @@ class Llama(llama_cpp.Llama):
         model_path: str,
         *,
         kv_policy: str | Policy = "asl",
+        kv_budget: int | float | str | Budget | None = None,
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
         flash_attn: bool | None = None,
         **kwargs: Any,
     ) -> None:
         self._policy = parse_policy(kv_policy)
+        self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
         self.last_prefill: PrefillReport | None = None
         self._engine: Engine | None = None
-        self._n_pruned = 0  # length of the prompt that the cache was pruned for, 0: it is not pruned
+        self._cache: PrunedCache | None = None
         self._stage: str | None = None  # within generate: "prompt" until that is evaluated, then "decode"
         self._echo_logprobs = False
 
-        if not isinstance(self._policy, ASL):
+        if not self._policy.prunes:
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
             self._complete()
             return
@@ -104,7 +109,8 @@ class Llama(llama_cpp.Llama):
             if not kwargs.get("vocab_only"):
                 engine = Engine(self._ctx.ctx)
                 engine.check()
-                self._policy.resolve(engine.info().n_layer)
+                shape = shape_of(self._model.model, self._n_ctx, self.context_params)
+                self._cache = PrunedCache(engine, self._policy, shape, self._budget)
                 self._engine = engine
         except Exception as error:
             reason = model_error(self._model.model) if hasattr(self, "_model") else None
@@ -135,11 +141,12 @@ class Llama(llama_cpp.Llama):
     def reset(self) -> None:
         """Forget the evaluated tokens."""
         super().reset()  # type: ignore[no-untyped-call]
-        self._n_pruned = 0
+        if self._cache is not None:
+            self._cache.forget()
 
     def close(self) -> None:
         """Free the model and the context."""
-        self._engine = None
+        self._engine = self._cache = None
         if hasattr(self, "_stack"):
             super().close()
             closed: Any = _Closed()  # instead of a crash on freed memory
@@ -162,19 +169,41 @@ class Llama(llama_cpp.Llama):
                 "shorten the prompt or raise n_ctx (nothing was cut)"
             )
         if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
-            super().eval(tokens)
+            self._eval_more(tokens)
         elif not self._prunes(n_total):
             self._eval_whole(tokens)
         elif n_past > 0 and self._n_pruned and self.kv_reuse:
-            super().eval(tokens)
+            self._eval_more(tokens)
         else:
             self._eval_pruned([*self._input_ids[:n_past].tolist(), *tokens])
         if self._stage == "prompt":
             self._stage = "decode"
 
+    def _eval_more(self, tokens: list[int]) -> None:
+        """The parent's evaluation on top of what the cache holds, at the positions that follow its last cell."""
+        cache = self._cache
+        if cache is not None:
+            cache.check_room(len(tokens))
+        if cache is None or not cache.shift:
+            super().eval(tokens)
+            return
+        self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
+        for i in range(0, len(tokens), self.n_batch):
+            part = tokens[i : i + self.n_batch]
+            position, end = self.n_tokens - cache.shift, self.n_tokens + len(part)
+            self._batch.set_batch(batch=part, n_past=position, logits_all=self._logits_all)
+            self._ctx.decode(self._batch)
+            self.input_ids[self.n_tokens : end] = part
+            if self._logits_all:
+                logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._ctx.ctx), shape=(len(part), self._n_vocab))
+                self.scores[self.n_tokens : end] = logits
+            self.n_tokens = end
+
     def _eval_whole(self, tokens: Sequence[int]) -> None:
         """The parent's evaluation of a prompt, with progress and a report."""
         start = time.perf_counter()
+        if self._cache is None:
+            check_whole(self._ctx.ctx, self.n_tokens + len(tokens), self._budget)
         n_layer = llama_cpp.llama_model_n_layer(self._model.model)
         for i in range(0, len(tokens), self.n_batch):
             if self.on_progress is not None:
@@ -184,28 +213,33 @@ class Llama(llama_cpp.Llama):
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
 
     def _eval_pruned(self, tokens: list[int]) -> None:
-        assert self._engine is not None and isinstance(self._policy, ASL)
+        assert self._cache is not None
         n = len(tokens)
-        self.n_tokens, self._n_pruned, self._requires_eval = 0, 0, True
-        self.last_prefill = None
-        self.last_prefill = prefill(self._engine, self._policy, tokens, HEADROOM, self.on_progress)
+        self._cache.plan(n)  # refuses before anything is lost
+        self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
+        self.last_prefill = self._cache.prefill(tokens, self.on_progress)
         self.input_ids[:n] = tokens
-        self.n_tokens, self._n_pruned, self._requires_eval = n, n, False
+        self.n_tokens, self._requires_eval = n, False
         if self._logits_all and n <= len(self.scores):
             self.scores[: n - 1] = np.nan
             logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
             self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
 
+    @property
+    def _n_pruned(self) -> int:
+        """Length of the prompt that the cache was pruned for, 0: it is not pruned."""
+        return 0 if self._cache is None else self._cache.n_prompt
+
     def _prunes(self, n_tokens: int) -> bool:
-        """Whether a prompt of n_tokens is pruned."""
-        return self._engine is not None and isinstance(self._policy, ASL) and n_tokens > self._policy.select_k
+        """Whether a prompt of n_tokens is prefilled layer by layer."""
+        return self._cache is not None and self._cache.prunes(n_tokens)
 
     def _may_reuse(self, tokens: list[int]) -> bool:
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
-        n_pruned = self._n_pruned
-        if n_pruned == 0:
+        cache, n_pruned = self._cache, self._n_pruned
+        if cache is None or n_pruned == 0:
             return not self._prunes(len(tokens))
-        if tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
+        if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
         return len(tokens) == n_pruned or self.kv_reuse
 
@@ -250,6 +284,7 @@ class Llama(llama_cpp.Llama):
         """The parent's state, with the length of the prompt that the cache was pruned for."""
         state = super().save_state()
         state.n_pruned, state.last_prefill = self._n_pruned, self.last_prefill  # type: ignore[attr-defined]
+        state.shift = self._cache.shift if self._cache is not None else 0  # type: ignore[attr-defined]
         return state
 
     def load_state(self, state: llama_cpp.LlamaState) -> None:
@@ -267,9 +302,10 @@ class Llama(llama_cpp.Llama):
             raise
         finally:
             self._fit_buffers()
-        self._n_pruned = getattr(state, "n_pruned", 0)
+        if self._cache is not None:
+            self._cache.n_prompt, self._cache.shift = getattr(state, "n_pruned", 0), getattr(state, "shift", 0)
         self.last_prefill = getattr(state, "last_prefill", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        policy = {"kv_policy": self._policy, "kv_reuse": self.kv_reuse}
+        policy = {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
         return {**super().__getstate__(), **policy}  # type: ignore[no-untyped-call]

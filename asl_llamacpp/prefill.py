@@ -10,10 +10,12 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from .compression import kept_cells, window_cells
 from .engine.binding import Engine, LayerInfo, kv_bytes
 from .policies import ASL, Policy
 from .report import PrefillReport, Progress
-from .selection import Decision, Selector
+from .selection import Decision, Ints
+from .selectors import selector_for
 
 OnProgress = Callable[[Progress], object]
 
@@ -21,15 +23,30 @@ OnProgress = Callable[[Progress], object]
 class _Prefill:
     """State of one run: which layer is next, what was decided, and how long each phase took."""
 
-    def __init__(self, engine: Engine, policy: ASL, tokens: Sequence[int], on_progress: OnProgress | None) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        tokens: Sequence[int],
+        headroom: int,
+        keep: int | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.engine, self.policy, self.tokens = engine, policy, tokens
+        self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
         scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
-        self.selector = Selector(policy.resolve(len(self.layers)), len(tokens), scored)
-        self.on_progress = on_progress
+        self.selector = selector_for(policy, len(self.layers), len(tokens), scored)
+        self.window = min(getattr(policy, "window", 1), len(tokens))
+        self.kernel: int = getattr(policy, "kernel", 1)
+        # the first of two passes leaves nothing behind, once it is sure that there will be a second one
+        self.drops = policy.two_passes and self.selector.surely_decides
         self.phase = "shallow"
         self.seconds = {"shallow": 0.0, "selection": 0.0, "deep": 0.0}
+        self.peak_bytes = 0
+        self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
         self.il = 0
+        self.n_run = len(tokens)  # tokens that the next layer runs on
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -37,80 +54,116 @@ class _Prefill:
         try:
             yield
         finally:
-            self.seconds[phase] += time.perf_counter() - start
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def progress(self, il_begin: int, il_end: int, done: int, n_tokens: int) -> None:
         if self.on_progress is not None:
             layer = il_begin + (il_end - il_begin) * done // n_tokens
             self.on_progress(Progress(layer, len(self.layers), done, n_tokens, self.phase))
 
-    def run_to(self, il_end: int, scores: bool = False) -> None:
-        if self.il < il_end:
-            with self.timed(self.phase):
-                self.engine.run(self.il, il_end, scores)
-            self.il = il_end
+    @property
+    def compresses(self) -> bool:
+        return self.keep is not None and self.n_run > self.keep
 
-    def decide(self, il_begin: int) -> Decision | None:
-        """Show the selector the layers that have just run."""
-        with self.timed("selection"):
-            for il in range(il_begin, self.il):
-                sums = self.engine.scores(il) if self.selector.needs_scores(il) else None
-                decision = self.selector.observe(il, sums)
-                if decision is not None:
-                    return decision
-        return None
+    @property
+    def decides(self) -> bool:
+        return self.selector.prunes and self.selector.decision is None and self.selector.first_scored_layer is not None
 
-    def find_layer(self) -> Decision | None:
-        """Run layers until the selector decides: those up to the first possible decision together."""
-        n_layer = len(self.layers)
+    def next_run(self) -> tuple[int, bool]:
+        """Where the next run of layers ends, and whether their scores are wanted."""
+        il, n_layer = self.il, len(self.layers)
+        if self.compresses or (self.drops and self.decides):
+            return il + 1, self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
         first = self.selector.first_scored_layer
-        if first is not None:
-            self.run_to(min(first, n_layer))
-            while self.il < n_layer:
-                begin = self.il
-                self.run_to(min(max(begin, self.selector.first_decision_layer) + 1, n_layer), scores=True)
-                decision = self.decide(begin)
-                if decision is not None:
-                    return decision
-        self.run_to(n_layer)
-        return None
+        if not self.decides or first is None:
+            return n_layer, False
+        if il < first:
+            return min(first, n_layer), False
+        return min(max(il, self.selector.first_decision_layer) + 1, n_layer), True
+
+    def run_layers(self) -> Decision | None:
+        """Run the next layers, compress what they leave, and ask the selector."""
+        begin, (end, scores) = self.il, self.next_run()
+        with self.timed(self.phase):
+            self.engine.run(begin, end, scores, products=scores and self.selector.products)
+        self.il = end
+        if self.phase == "shallow" and not self.layers[begin].is_swa:
+            self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
+        with self.timed("selection"):
+            decision = None
+            for il in range(begin, end):
+                wanted = self.selector.needs_scores(il)
+                decision = decision or self.selector.observe(il, self.engine.scores(il) if wanted else None)
+        if end == begin + 1 and not self.layers[begin].is_swa:
+            self.shrink(begin)
+        return decision
+
+    def shrink(self, il: int) -> None:
+        """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used."""
+        n_head_kv = self.layers[il].n_head_kv
+        if self.compresses and not self.drops:
+            assert self.keep is not None
+            with self.timed("compression"):
+                sums = self.engine.scores(il)
+                self.engine.compress(il, kept_cells(sums, n_head_kv, self.keep, self.window, self.kernel))
+        elif self.drops and self.phase == "shallow":
+            with self.timed("compression"):
+                self.engine.compress(il, window_cells(n_head_kv, self.n_run, self.window))
+
+    def go_on_with(self, positions: Ints) -> None:
+        """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
+        if not self.policy.two_passes:
+            with self.timed("selection"):
+                self.engine.keep(positions)
+            self.phase = "deep"
+        else:
+            self.peak_bytes = self.engine.info().kv_bytes_peak
+            self.engine.abort()
+            self.engine.begin([self.tokens[i] for i in positions], self.window, self.headroom)
+            self.phase, self.il, self.drops = "second", 0, False
+        self.n_run = len(positions)
 
     def run(self) -> Decision | None:
         """Run all layers; the decision that was acted on."""
-        decision = self.find_layer()
-        if decision is None or self.il == len(self.layers):
-            return None
-        with self.timed("selection"):
-            self.engine.keep(decision.positions)
-        self.phase = "deep"
-        self.run_to(len(self.layers))
-        return decision
+        acted = None
+        while self.il < len(self.layers):
+            decision = self.run_layers()
+            # behind the last layer there is nothing left to prune, but a second pass begins anew
+            if decision is not None and (self.il < len(self.layers) or self.policy.two_passes):
+                self.go_on_with(decision.positions)
+                acted = decision
+        return acted
 
 
 def prefill(
     engine: Engine,
-    policy: ASL,
+    policy: Policy,
     tokens: Sequence[int],
     headroom: int = 256,
     on_progress: OnProgress | None = None,
+    keep: int | None = None,
 ) -> PrefillReport:
-    """Prefill `tokens` at positions 0..n-1 with selective propagation; the context then decodes from position n.
+    """Prefill `tokens` layer by layer under `policy`.
+
+    The context then decodes from position n, or from position select_k if the policy works in two passes and pruned:
+    see the report's `position_shift`.
 
     Args:
         engine: of the context to fill; what it held is dropped.
-        policy: layer numbers may be "auto". With n <= select_k nothing is pruned.
+        policy: layer numbers may be "auto". With n <= select_k no token is dropped.
         tokens: n token ids, n > window.
         headroom: KV cells reserved per layer for decoding; they grow when they run out.
         on_progress: called before each ubatch; its exception stops the prefill and is raised from here.
+        keep: KV cells that each layer and KV head keeps, the window included (SnapKV's budget); None: all of them.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, on_progress)
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress)
     engine.progress = state.progress
-    engine.begin(tokens, min(policy.window, len(tokens)), headroom)
+    engine.begin(tokens, state.window, headroom)
     try:
         decision = state.run()
         engine.end()
@@ -121,7 +174,9 @@ def prefill(
         engine.progress = None
     state.seconds["total"] = time.perf_counter() - start
 
-    report = describe(engine, policy, len(tokens))
+    report = describe(engine, policy, len(tokens), state.full_cells)
+    report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
+    report.keep = keep
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds
@@ -129,6 +184,7 @@ def prefill(
         report.selection_layer = decision.layer
         report.forced = decision.forced
         report.selected = decision.positions
+        report.position_shift = len(tokens) - len(decision.positions) if policy.two_passes else 0
     elif state.selector.decision is not None:
         report.reason += "; but that is the last layer, and nothing deeper is left to prune"
     return report
@@ -136,9 +192,9 @@ def prefill(
 
 def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int) -> PrefillReport:
     """The report of a prompt that was evaluated as a whole by `ctx`, a ctypes llama_context_p."""
-    if engine is not None and isinstance(policy, ASL):
+    if engine is not None:
         report = describe(engine, policy, n_prompt)
-        report.reason = f"the prompt's {n_prompt} tokens fit select_k={policy.select_k}"
+        report.reason = f"the prompt's {n_prompt} tokens fit {_limit(policy)}"
         return report
     n_layer = llama_cpp.llama_model_n_layer(llama_cpp.llama_get_model(ctx))
     size = kv_bytes(ctx)
@@ -147,27 +203,36 @@ def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int)
     return report
 
 
-def describe(engine: Engine, policy: ASL, n_prompt: int) -> PrefillReport:
-    """A report of what the context holds now, from the engine's own buffers; nothing pruned is assumed."""
+def _limit(policy: Policy) -> str:
+    name = "select_k" if hasattr(policy, "select_k") else "budget"
+    return f"{name}={getattr(policy, name)}"
+
+
+def describe(engine: Engine, policy: Policy, n_prompt: int, full_cells: int = 0) -> PrefillReport:
+    """A report of what the context holds now, from the engine's own buffers; nothing pruned is assumed.
+
+    `full_cells`: cells that a full-attention layer needs for the whole prompt, if no layer is left with so many.
+    """
     info = engine.info()
     layers = [engine.layer(il) for il in range(info.n_layer)]
     return PrefillReport(
         policy=str(policy),
         n_prompt=n_prompt,
         n_layer=info.n_layer,
-        tau=policy.tau if policy.layer is None else None,
+        tau=policy.tau if isinstance(policy, ASL) and policy.layer is None else None,
         cells=[layer.n_cells for layer in layers],
         kv_bytes=info.kv_bytes,
-        kv_bytes_full=_unpruned_bytes(layers),
+        kv_bytes_full=_unpruned_bytes(layers, full_cells),
         peak_kv_bytes=info.kv_bytes_peak,
     )
 
 
-def _unpruned_bytes(layers: Sequence[LayerInfo]) -> int:
+def _unpruned_bytes(layers: Sequence[LayerInfo], full_cells: int) -> int:
     """Bytes if every layer had as many cells as the fullest one of its kind, full attention or sliding window."""
     full = {
         is_swa: max((layer.n_cells_max for layer in layers if layer.is_swa == is_swa), default=0)
         for is_swa in (False, True)
     }
+    full[False] = max(full[False], full_cells)
     sizes = [layer.bytes * full[layer.is_swa] // layer.n_cells_max for layer in layers if layer.n_cells_max]
     return int(np.sum(sizes, dtype=np.int64))

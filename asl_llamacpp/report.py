@@ -18,7 +18,7 @@ class Progress:
     """One step of a prefill: `tokens` of `n_tokens` done at layer `layer` (0-based) of `layers`, in `phase`.
 
     `phase` is "shallow" (up to the selection layer), "deep" (after it; `n_tokens` is then the number of selected
-    tokens), or "full" (a prompt that is not pruned, batch by batch through all layers).
+    tokens), "second" (the second pass of a policy that has two, over the selected tokens), or "full" (a prompt that is not pruned, batch by batch through all layers).
     """
 
     layer: int
@@ -41,11 +41,16 @@ class PrefillReport:
     selected           int32 [n_selected], positions that went on, sorted, the window included; None as above
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
+    keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
+    limit_bytes        what `kv_budget` allows `kv_bytes` to be; None: nothing was said in bytes
+    position_shift     a second pass put the selected tokens at positions 0..; the next token's position is
+                       n_prompt - position_shift
     cells              KV cells in use, by layer
     kv_bytes           bytes of all KV buffers, allocated
     kv_bytes_full      the same, had nothing been pruned
     peak_kv_bytes      largest kv_bytes during the prefill
-    seconds            wall time by phase: "shallow", "selection", "deep", "total"
+    seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression"
+                       and "second"
     """
 
     policy: str
@@ -57,6 +62,9 @@ class PrefillReport:
     selected: NDArray[np.int32] | None = None
     relative_variance: dict[int, float] = field(default_factory=dict)
     tau: float | None = None
+    keep: int | None = None
+    limit_bytes: int | None = None
+    position_shift: int = 0
     cells: list[int] = field(default_factory=list)
     kv_bytes: int = 0
     kv_bytes_full: int = 0
@@ -83,13 +91,14 @@ class PrefillReport:
         share = _percent(self.n_selected, self.n_prompt, " ({:.1f} %)")
         layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
+        limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         rows = {
             "policy": self.policy,
             "prompt": f"{self.n_prompt} tokens",
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),
-            "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}",
+            "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}{limit}",
             "KV peak": _size(self.peak_kv_bytes),
             "seconds": ", ".join(f"{phase} {value:.2f}" for phase, value in self.seconds.items()),
         }

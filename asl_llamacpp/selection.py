@@ -91,6 +91,8 @@ class Selector:
     selection follows it.
     """
 
+    products = False
+
     def __init__(self, policy: ASL, n_tokens: int, scored_layers: Iterable[int] | None = None) -> None:
         if isinstance(policy.l_min, str) or isinstance(policy.l_max, str):
             raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
@@ -127,6 +129,12 @@ class Selector:
     def first_decision_layer(self) -> int:
         """No decision comes before this layer is done, so the layers up to it need no pause between them."""
         return self._start
+
+    @property
+    def surely_decides(self) -> bool:
+        """Whether a layer is sure to be selected, whatever the ranks say."""
+        some = self._scored is None or bool(self._scored)
+        return self.prunes and some and self._limit is not None
 
     def needs_scores(self, layer: int) -> bool:
         """Whether `observe` must be given this layer's scores."""

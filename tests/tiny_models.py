@@ -46,7 +46,9 @@ LLAMA = TinyModel("llama")
 GEMMA2 = TinyModel("gemma2", n_swa=48, attn_softcap=4.0, final_softcap=30.0)
 GPT_OSS = TinyModel("gpt-oss", n_layer=4, n_swa=48, n_expert=4, n_expert_used=2)
 
-TINY_MODELS = {"tiny-llama": LLAMA, "tiny-gemma2": GEMMA2, "tiny-gpt-oss": GPT_OSS}
+HEAD_96 = TinyModel("llama", n_layer=3, n_head=2, n_head_kv=2, head_dim=96)  # odd sizes of quantized rows
+
+TINY_MODELS = {"tiny-llama": LLAMA, "tiny-head-96": HEAD_96, "tiny-gemma2": GEMMA2, "tiny-gpt-oss": GPT_OSS}
 
 Tensor = tuple[str, NDArray[np.float32]]
 

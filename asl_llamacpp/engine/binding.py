@@ -56,7 +56,10 @@ lib: Any = ffi.dlopen(str(library_path()))
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer's KV: cells in use and allocated, bytes of K and V, heads; `is_swa` marks a sliding-window layer."""
+    """One layer's KV: cells in use and allocated, bytes of K and V, heads.
+
+    `is_swa` marks a sliding-window layer, `is_compressed` one whose KV heads hold cells of their own.
+    """
 
     n_cells: int
     n_cells_max: int
@@ -64,6 +67,7 @@ class LayerInfo:
     n_head: int
     n_head_kv: int
     is_swa: bool
+    is_compressed: bool
 
 
 @dataclass(frozen=True)
@@ -189,19 +193,23 @@ class Engine:
         buffer = ffi.from_buffer("int32_t[]", ids)
         self._check(lib.llama_layerwise_begin(self._ctx, buffer, len(ids), _int32(window), _int32(headroom)))
 
-    def run(self, il_begin: int, il_end: int, scores: bool = False) -> None:
-        """Run layers il_begin <= il < il_end over all ubatches of the kept tokens."""
+    def run(self, il_begin: int, il_end: int, scores: bool = False, products: bool = False) -> None:
+        """Run layers il_begin <= il < il_end over all ubatches of the kept tokens.
+
+        `scores` computes the window's softmax attention for `scores()`, `products` plain inner products instead.
+        """
         self._raised = None
         # set for this run alone: another engine on the same context may have come and gone
         lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
         try:
-            status = lib.llama_layerwise_run(self._ctx, _int32(il_begin), _int32(il_end), scores)
+            scoring = 2 if products else int(scores)
+            status = lib.llama_layerwise_run(self._ctx, _int32(il_begin), _int32(il_end), scoring)
         finally:
             lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
         self._check(status)
 
     def scores(self, il: int) -> npt.NDArray[np.float32]:
-        """Window attention of layer `il`: float32 [n_head, m], softmax rows of the w window queries summed."""
+        """Window attention of layer `il`: float32 [n_head, m], rows of the w window queries summed."""
         layer = self.layer(il)
         out = np.empty((layer.n_head, self.info().n_kept), dtype=np.float32)
         self._check(lib.llama_layerwise_scores(self._ctx, il, ffi.from_buffer("float[]", out), out.size))
@@ -211,6 +219,18 @@ class Engine:
         """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""
         kept = _int32s("positions", positions)
         self._check(lib.llama_layerwise_keep(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept)))
+
+    def compress(self, il: int, cells: npt.NDArray[np.integer[Any]]) -> None:
+        """Let layer `il`, which must have run on its own, keep only some cells: [n_head_kv, B], each row sorted.
+
+        A cell is named by its index among the m tokens that the layer ran on; each row ends with the window's.
+        """
+        kept = np.asarray(cells)
+        if kept.ndim != 2:
+            raise ValueError(f"cells must be [n_head_kv, B], not {list(kept.shape)}")
+        flat = _int32s("cells", kept.ravel())
+        n_head_kv, n_cells = kept.shape
+        self._check(lib.llama_layerwise_compress(self._ctx, il, ffi.from_buffer("int32_t[]", flat), n_head_kv, n_cells))
 
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""
@@ -233,7 +253,7 @@ class Engine:
         return LayerInfo(**{name: getattr(layer, name) for name in LayerInfo.__dataclass_fields__})
 
     def positions(self, il: int) -> npt.NDArray[np.int32]:
-        """Positions of the cells that layer `il` holds, in cell order: int32 [n_cells]."""
+        """Positions of the cells that layer `il` holds, in cell order: int32 [n_cells]. Not of a compressed layer."""
         out = np.empty(self.layer(il).n_cells, dtype=np.int32)
         n = lib.llama_layerwise_get_positions(self._ctx, il, ffi.from_buffer("int32_t[]", out), len(out))
         if n < 0:

@@ -91,7 +91,7 @@ void llama_layerwise_pass::on_attn(
         return;
     }
 
-    if (kq_b != nullptr || kq_mask == nullptr) {
+    if (!products && (kq_b != nullptr || kq_mask == nullptr)) {
         error = "the attention of layer " + std::to_string(il) + " has a bias that window scores cannot include";
         throw llama_layerwise_stop();
     }
@@ -118,21 +118,24 @@ void llama_layerwise_pass::on_attn(
         const int64_t row   = i_window + i;
 
         ggml_tensor * q_cur = ggml_view_3d(ctx0, q, q->ne[0], n_cur, n_head, q->nb[1], q->nb[2], row*q->nb[1]);
-        ggml_tensor * mask  = ggml_view_2d(ctx0, kq_mask, n_kv, n_cur, kq_mask->nb[1], row*kq_mask->nb[1]);
 
         ggml_tensor * kq = ggml_mul_mat(ctx0, k, q_cur);
         ggml_prec_set_acc(kq, GGML_PREC_F32);
 
-        // the same logit transformations as in build_attn_mha
-        if (g.arch == LLM_ARCH_GROK) {
-            kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, hparams.f_attn_out_scale/cap)), cap);
-        }
-        if (hparams.attn_soft_cap) {
-            kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, scale_in/cap)), cap);
-        }
+        if (!products) {
+            // the same logit transformations as in build_attn_mha
+            if (g.arch == LLM_ARCH_GROK) {
+                kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, hparams.f_attn_out_scale/cap)), cap);
+            }
+            if (hparams.attn_soft_cap) {
+                kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, scale_in/cap)), cap);
+            }
 
-        kq = ggml_soft_max_ext(ctx0, kq, mask, scale_out, hparams.f_max_alibi_bias);
-        ggml_soft_max_add_sinks(kq, sinks);
+            ggml_tensor * mask = ggml_view_2d(ctx0, kq_mask, n_kv, n_cur, kq_mask->nb[1], row*kq_mask->nb[1]);
+
+            kq = ggml_soft_max_ext(ctx0, kq, mask, scale_out, hparams.f_max_alibi_bias);
+            ggml_soft_max_add_sinks(kq, sinks);
+        }
 
         ggml_tensor * cur = sum_window(ctx0, kq);
 

@@ -23,6 +23,9 @@ struct llama_layerwise_pass {
     // the first row of the ubatch that belongs to the observation window, -1 to compute no scores
     int64_t i_window = -1;
 
+    // inner products instead of attention
+    bool products = false;
+
     struct scores_t {
         int32_t       il;
         ggml_tensor * t; // [n_kv, n_head]

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <new>
+#include <stdexcept>
 
 ggml_context_ptr llama_layerwise_make_ctx(size_t n_tensors) {
     ggml_init_params params = {
@@ -88,7 +90,32 @@ void llama_layerwise_kv::add_layer(
     kv.ctxs_bufs.push_back(std::move(ctx_buf));
 }
 
+bool llama_layerwise_kv::joinable(const llama_kv_cache & a, const llama_kv_cache & b) {
+    if (a.layers.empty() || b.layers.empty()) {
+        return true;
+    }
+
+    const auto & cells_a = a.v_cells[0];
+    const auto & cells_b = b.v_cells[0];
+
+    if (cells_a.size() != cells_b.size() || cells_a.get_used() != cells_b.get_used()) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cells_a.size(); ++i) {
+        if (cells_a.is_empty(i) != cells_b.is_empty(i) || (!cells_a.is_empty(i) && cells_a.pos_get(i) != cells_b.pos_get(i))) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
 void llama_layerwise_kv::join(llama_kv_cache & dst, llama_kv_cache & src) {
+    if (dst.layers.empty() && !src.layers.empty()) {
+        dst.v_cells = std::move(src.v_cells);
+        dst.v_heads = std::move(src.v_heads);
+    }
+
     for (size_t i = 0; i < src.layers.size(); ++i) {
         dst.map_layer_ids[src.layers[i].il] = dst.layers.size();
         dst.layers.push_back(std::move(src.layers[i]));
@@ -98,6 +125,105 @@ void llama_layerwise_kv::join(llama_kv_cache & dst, llama_kv_cache & src) {
     src.layers.clear();
     src.ctxs_bufs.clear();
     src.map_layer_ids.clear();
+}
+
+static constexpr size_t GRAPH_SIZE = 4; // two leafs and a node
+
+// rows of n_bytes each: on the device where it can copy them as integers, whatever they hold, else through the host
+static void gather_rows(ggml_backend_t backend, ggml_tensor * src, ggml_tensor * dst, size_t n_bytes, const std::vector<int32_t> & rows) {
+    const int64_t n_src = ggml_nbytes(src)/n_bytes;
+
+    if (n_bytes % sizeof(int32_t) == 0) {
+        ggml_context_ptr ctx_idxs = llama_layerwise_make_ctx(1);
+
+        ggml_tensor * idxs = ggml_new_tensor_1d(ctx_idxs.get(), GGML_TYPE_I32, rows.size());
+
+        ggml_init_params params = {
+            /*.mem_size   =*/ 2*ggml_tensor_overhead() + ggml_graph_overhead_custom(GRAPH_SIZE, false),
+            /*.mem_buffer =*/ nullptr,
+            /*.no_alloc   =*/ true,
+        };
+
+        ggml_context_ptr ctx { ggml_init(params) };
+        if (!ctx) {
+            throw std::bad_alloc();
+        }
+
+        ggml_tensor * from = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_I32, n_bytes/sizeof(int32_t), n_src);
+        ggml_tensor * to   = ggml_get_rows(ctx.get(), from, idxs);
+
+        if (ggml_backend_supports_op(backend, to)) {
+            ggml_backend_buffer_ptr buf { ggml_backend_alloc_ctx_tensors_from_buft(ctx_idxs.get(), ggml_backend_buffer_get_type(src->buffer)) };
+            if (!buf) {
+                throw std::bad_alloc();
+            }
+            ggml_backend_tensor_set(idxs, rows.data(), 0, ggml_nbytes(idxs));
+
+            ggml_cgraph * gf = ggml_new_graph_custom(ctx.get(), GRAPH_SIZE, false);
+            ggml_build_forward_expand(gf, to);
+
+            if (ggml_backend_tensor_alloc(src->buffer, from, src->data) == GGML_STATUS_SUCCESS &&
+                ggml_backend_tensor_alloc(dst->buffer, to,   dst->data) == GGML_STATUS_SUCCESS &&
+                ggml_backend_graph_compute(backend, gf) == GGML_STATUS_SUCCESS) {
+                return;
+            }
+
+            throw std::runtime_error("the backend failed to copy KV cells");
+        }
+    }
+
+    std::vector<uint8_t> from(ggml_nbytes(src));
+    std::vector<uint8_t> to(rows.size()*n_bytes);
+
+    ggml_backend_tensor_get(src, from.data(), 0, from.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+        memcpy(to.data() + i*n_bytes, from.data() + rows[i]*n_bytes, n_bytes);
+    }
+    ggml_backend_tensor_set(dst, to.data(), 0, to.size());
+}
+
+void llama_layerwise_kv::compress(
+        llama_kv_cache & kv, uint32_t kv_size, const std::vector<int32_t> & cells, uint32_t n_head_kv,
+        uint32_t n_window, ggml_backend_t backend, const std::function<void(size_t)> & on_alloc) {
+    auto & layer = kv.layers.at(0);
+
+    const auto & cells_old = kv.v_cells[0];
+
+    const uint32_t n_old  = cells_old.get_used();
+    const uint32_t n_kept = cells.size()/n_head_kv;
+
+    auto [layer_new, ctx_buf] = make_layer(layer, kv_size, ggml_backend_buffer_get_type(layer.k->buffer));
+
+    on_alloc(ggml_backend_buffer_get_size(ctx_buf.second.get()));
+
+    // the heads of a cell lie side by side
+    std::vector<int32_t> rows(cells.size());
+    for (uint32_t h = 0; h < n_head_kv; ++h) {
+        for (uint32_t i = 0; i < n_kept; ++i) {
+            rows[i*n_head_kv + h] = cells[h*n_kept + i]*n_head_kv + h;
+        }
+    }
+
+    gather_rows(backend, layer.k, layer_new.k, layer.k->nb[1]/n_head_kv, rows);
+    gather_rows(backend, layer.v, layer_new.v, layer.v->nb[1]/n_head_kv, rows);
+
+    // before the window the heads hold different tokens: these cells get the positions right before it, which later
+    // tokens see just the same
+    const llama_pos p0 = cells_old.pos_get(n_old - n_window);
+
+    llama_kv_cells cells_new;
+    cells_new.resize(kv_size);
+    for (uint32_t i = 0; i < n_kept; ++i) {
+        const bool in_window = i + n_window >= n_kept;
+
+        cells_new.pos_set(i, in_window ? cells_old.pos_get(n_old - n_kept + i) : p0 + (llama_pos) (i + n_window) - (llama_pos) n_kept);
+        cells_new.seq_add(i, 0);
+    }
+
+    layer           = std::move(layer_new);
+    kv.ctxs_bufs[0] = std::move(ctx_buf);
+    kv.v_cells[0]   = std::move(cells_new);
+    kv.v_heads[0]   = n_kept;
 }
 
 void llama_layerwise_kv::grow(llama_kv_cache & kv, uint32_t kv_size, const std::function<void(size_t)> & on_alloc) {
@@ -181,6 +307,10 @@ bool llama_layerwise_kv::set_input_kq_mask(const llama_kv_cache & kv, ggml_tenso
     return true;
 }
 
+size_t llama_layerwise_kv::n_layers(const llama_kv_cache & kv) {
+    return kv.layers.size();
+}
+
 bool llama_layerwise_kv::has_layer(const llama_kv_cache & kv, int32_t il) {
     return kv.map_layer_ids.count(il) > 0;
 }
@@ -215,6 +345,21 @@ uint32_t llama_layerwise_group::n_cells() const {
 
 uint32_t llama_layerwise_group::n_used() const {
     return kv_base->get_cells(0).get_used();
+}
+
+bool llama_layerwise_group::join(llama_layerwise_group & next) {
+    if (!llama_layerwise_kv::joinable(*kv_base, *next.kv_base) || (kv_swa && !llama_layerwise_kv::joinable(*kv_swa, *next.kv_swa))) {
+        return false;
+    }
+
+    llama_layerwise_kv::join(*kv_base, *next.kv_base);
+    if (kv_swa) {
+        llama_layerwise_kv::join(*kv_swa, *next.kv_swa);
+    }
+
+    il_end = next.il_end;
+
+    return true;
 }
 
 llama_memory_context_ptr llama_layerwise_group::init(std::vector<llama_ubatch> ubatches) {

@@ -25,8 +25,18 @@ struct llama_layerwise_kv {
     // throws std::bad_alloc
     static void add_layer(llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft);
 
-    // move the layers of src, which holds the same tokens in the same cells, to dst
+    // whether the two hold the same positions in the same cells, as far as they have layers
+    static bool joinable(const llama_kv_cache & a, const llama_kv_cache & b);
+
+    // move the layers of src, with which dst is joinable, to dst
     static void join(llama_kv_cache & dst, llama_kv_cache & src);
+
+    // replace the only layer by one of kv_size cells that holds, for each KV head, the cells of its row; the last
+    // n_window are the same for all. on_alloc as in grow. Throws std::bad_alloc and leaves kv as it was
+    //   cells: [n_head_kv, n_kept]
+    static void compress(
+            llama_kv_cache & kv, uint32_t kv_size, const std::vector<int32_t> & cells, uint32_t n_head_kv,
+            uint32_t n_window, ggml_backend_t backend, const std::function<void(size_t)> & on_alloc);
 
     // enlarge layer by layer, so that one layer is held twice at most; throws std::bad_alloc and leaves kv usable at its
     // old size. on_alloc gets the bytes of each new layer before the old one is freed
@@ -36,6 +46,7 @@ struct llama_layerwise_kv {
     // fills a row instead of a test for each cell. false if the cells or the attention are not of that kind
     static bool set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch);
 
+    static size_t n_layers   (const llama_kv_cache & kv);
     static bool   has_layer  (const llama_kv_cache & kv, int32_t il);
     static size_t layer_bytes(const llama_kv_cache & kv, int32_t il);
     static size_t bytes      (const llama_kv_cache & kv);
@@ -66,6 +77,9 @@ struct llama_layerwise_group {
     size_t   bytes()   const;
     uint32_t n_cells() const; // allocated
     uint32_t n_used()  const;
+
+    // move the layers of the group behind this one into it, if they hold the same cells
+    bool join(llama_layerwise_group & next);
 
     // the memory context for these ubatches, nullptr if the cells do not suffice
     llama_memory_context_ptr init(std::vector<llama_ubatch> ubatches);

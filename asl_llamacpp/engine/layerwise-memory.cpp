@@ -16,7 +16,7 @@
 
 static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
 
-static constexpr uint32_t STATE_MAGIC = 0x6c61796b;
+static constexpr uint32_t STATE_MAGIC = 0x6c61796c;
 
 static uint64_t next_layout() {
     static std::atomic<uint64_t> layout { 0 };
@@ -37,6 +37,8 @@ llama_kv_cache_layered::llama_kv_cache_layered(
 
     reserve.il_begin = 0;
     reserve.il_end   = n_layer_;
+
+    compressed.assign(n_layer_, false);
 
     new_layout();
 }
@@ -66,11 +68,11 @@ llama_layerwise_group llama_kv_cache_layered::make_empty(
     return res;
 }
 
-llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells) {
+llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa) {
     // the constructor warns about a full-size SWA cache each time, so it is made full afterwards
     llama_layerwise_group res = make_empty(model.hparams, n_cells, false, [](int32_t) { return false; });
-    if (res.kv_swa && swa_full) {
-        llama_layerwise_kv::set_size(*res.kv_swa, n_cells);
+    if (res.kv_swa && (swa_full || n_cells_swa > 0)) {
+        llama_layerwise_kv::set_size(*res.kv_swa, n_cells_swa > 0 ? n_cells_swa : n_cells);
     }
 
     res.il_begin = il_begin;
@@ -108,19 +110,40 @@ uint32_t llama_kv_cache_layered::n_cells_for(uint32_t n_tokens, uint32_t n_headr
     return v_trans ? n_ctx : std::min<uint32_t>(n_ctx, GGML_PAD(n_tokens + n_headroom, CELLS_PAD));
 }
 
-void llama_kv_cache_layered::push(llama_layerwise_group && group, bool same_tokens) {
-    if (same_tokens && !groups.empty()) {
-        auto & last = groups.back();
+void llama_kv_cache_layered::push(llama_layerwise_group && group) {
+    join_last();
 
-        llama_layerwise_kv::join(*last.kv_base, *group.kv_base);
-        if (last.kv_swa) {
-            llama_layerwise_kv::join(*last.kv_swa, *group.kv_swa);
-        }
+    groups.push_back(std::move(group));
 
-        last.il_end = group.il_end;
-    } else {
-        groups.push_back(std::move(group));
+    new_layout();
+}
+
+void llama_kv_cache_layered::join_last() {
+    if (groups.size() < 2) {
+        return;
     }
+
+    if (groups[groups.size() - 2].join(groups.back())) {
+        groups.pop_back();
+
+        new_layout();
+    }
+}
+
+void llama_kv_cache_layered::compress(
+        int32_t il, const std::vector<int32_t> & cells, uint32_t n_head_kv, uint32_t n_window, uint32_t n_headroom,
+        ggml_backend_t backend) {
+    auto & kv = *groups.back().kv_base;
+
+    const uint32_t n_old  = kv.get_cells(0).get_used();
+    const uint32_t n_kept = cells.size()/n_head_kv;
+
+    pos_removable = kv.get_cells(0).pos_get(n_old - n_window);
+
+    llama_layerwise_kv::compress(kv, n_cells_for(n_kept, n_headroom), cells, n_head_kv, n_window, backend,
+            [this](size_t n_bytes) { note_peak(n_bytes); });
+
+    compressed[il] = true;
 
     new_layout();
 }
@@ -180,7 +203,7 @@ llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr &
 
     try {
         if (groups.empty()) {
-            push(make_group(0, n_layer_, n_cells_for(n_tokens, CELLS_PAD)), false);
+            push(make_group(0, n_layer_, n_cells_for(n_tokens, CELLS_PAD)));
         }
 
         std::vector<llama_memory_context_ptr> ctxs;
@@ -267,7 +290,7 @@ llama_memory_context_ptr llama_kv_cache_layered::init_update(llama_context * lct
 }
 
 bool llama_kv_cache_layered::get_can_shift() const {
-    return reserve.mem->get_can_shift();
+    return pos_removable == 0 && reserve.mem->get_can_shift();
 }
 
 void llama_kv_cache_layered::clear(bool data) {
@@ -279,12 +302,22 @@ void llama_kv_cache_layered::clear(bool data) {
 
     groups.clear();
 
+    compressed.assign(n_layer_, false);
+    pos_removable = 0;
+
     new_layout();
 }
 
 bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) {
     // the layers that are still to run would not agree
     if (is_prefilling()) {
+        return false;
+    }
+
+    const bool is_all = p0 <= 0 && (p1 < 0 || p1 > seq_pos_max(0));
+
+    // the heads of a compressed layer hold different tokens in the same cell
+    if (p0 < pos_removable && !is_all) {
         return false;
     }
 
@@ -295,7 +328,7 @@ bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos
     }
 
     // what is left of a pruned prompt serves no other one
-    if (groups.size() > 1 && is_empty()) {
+    if ((groups.size() > 1 || pos_removable > 0) && is_empty()) {
         clear(true);
     }
 
@@ -323,7 +356,7 @@ void llama_kv_cache_layered::seq_keep(llama_seq_id seq_id) {
 }
 
 void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) {
-    if (is_prefilling()) {
+    if (is_prefilling() || pos_removable > 0) {
         return;
     }
 
@@ -333,7 +366,7 @@ void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_po
 }
 
 void llama_kv_cache_layered::seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) {
-    if (is_prefilling()) {
+    if (is_prefilling() || pos_removable > 0) {
         return;
     }
 
@@ -365,15 +398,24 @@ std::map<ggml_backend_buffer_type_t, size_t> llama_kv_cache_layered::memory_brea
 void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
     const uint32_t n_groups = groups.size();
 
-    io.write(&STATE_MAGIC, sizeof(STATE_MAGIC));
-    io.write(&n_groups,    sizeof(n_groups));
+    io.write(&STATE_MAGIC,   sizeof(STATE_MAGIC));
+    io.write(&n_groups,      sizeof(n_groups));
+    io.write(&pos_removable, sizeof(pos_removable));
+
+    for (int32_t il = 0; il < n_layer_; ++il) {
+        const uint8_t is_compressed = compressed[il];
+
+        io.write(&is_compressed, sizeof(is_compressed));
+    }
 
     for (const auto & group : groups) {
-        const uint32_t n_cells = group.n_cells();
+        const uint32_t n_cells     = group.n_cells();
+        const uint32_t n_cells_swa = group.kv_swa ? group.kv_swa->get_size() : 0;
 
         io.write(&group.il_begin, sizeof(group.il_begin));
         io.write(&group.il_end,   sizeof(group.il_end));
         io.write(&n_cells,        sizeof(n_cells));
+        io.write(&n_cells_swa,    sizeof(n_cells_swa));
 
         group.mem->state_write(io, seq_id, flags);
     }
@@ -397,23 +439,35 @@ void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_i
             throw std::runtime_error("the state is not one of a layered KV cache");
         }
 
+        io.read(&pos_removable, sizeof(pos_removable));
+
+        for (int32_t il = 0; il < n_layer_; ++il) {
+            uint8_t is_compressed;
+
+            io.read(&is_compressed, sizeof(is_compressed));
+            compressed[il] = is_compressed;
+        }
+
         for (uint32_t ig = 0; ig < n_groups; ++ig) {
             int32_t  il_begin;
             int32_t  il_end;
             uint32_t n_cells;
+            uint32_t n_cells_swa;
 
-            io.read(&il_begin, sizeof(il_begin));
-            io.read(&il_end,   sizeof(il_end));
-            io.read(&n_cells,  sizeof(n_cells));
+            io.read(&il_begin,    sizeof(il_begin));
+            io.read(&il_end,      sizeof(il_end));
+            io.read(&n_cells,     sizeof(n_cells));
+            io.read(&n_cells_swa, sizeof(n_cells_swa));
 
             const int32_t il_prev = groups.empty() ? 0 : groups.back().il_end;
 
-            if (il_begin != il_prev || il_end <= il_begin || il_end > n_layer_ || n_cells == 0 || n_cells > n_ctx) {
+            if (il_begin != il_prev || il_end <= il_begin || il_end > n_layer_ || n_cells == 0 || n_cells > n_ctx || n_cells_swa > n_ctx) {
                 throw std::runtime_error("the state's layers or cells do not match this context");
             }
 
             // the transposed V cannot grow later, see n_cells_for
-            push(make_group(il_begin, il_end, v_trans ? n_ctx : n_cells), false);
+            groups.push_back(make_group(il_begin, il_end, v_trans ? n_ctx : n_cells, n_cells_swa));
+            new_layout();
 
             groups.back().mem->state_read(io, seq_id, flags);
         }

@@ -60,11 +60,22 @@ public:
     // cells to allocate for n_tokens and n_headroom more, never more than the context has
     uint32_t n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const;
 
-    // throws std::bad_alloc
-    llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells);
+    // n_cells_swa: cells of the sliding-window layers, 0 for what n_cells asks for. Throws std::bad_alloc
+    llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa = 0);
 
-    // append the layers of a group; joined with the last group if they hold the same tokens
-    void push(llama_layerwise_group && group, bool same_tokens);
+    // append a group; the one before it is joined with its predecessor if they hold the same cells
+    void push(llama_layerwise_group && group);
+
+    // no more groups will follow
+    void join_last();
+
+    // see llama_layerwise_kv::compress; layer il must be the only one of the last group's base cache. Throws
+    // std::bad_alloc, std::runtime_error
+    void compress(
+            int32_t il, const std::vector<int32_t> & cells, uint32_t n_head_kv, uint32_t n_window, uint32_t n_headroom,
+            ggml_backend_t backend);
+
+    bool is_compressed(int32_t il) const { return compressed[il]; }
 
     // the context of one ubatch of a prefill that runs the layers of this group only; nullptr if it does not fit
     llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
@@ -102,6 +113,10 @@ private:
     llama_layerwise_group reserve;
 
     std::vector<llama_layerwise_group> groups;
+
+    // layers whose KV heads hold cells of their own, and the first position that can be removed from them
+    std::vector<bool> compressed;
+    llama_pos         pos_removable = 0;
 
     uint64_t layout = 0;
 

@@ -241,7 +241,7 @@ llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) cons
     return res;
 }
 
-void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
+void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     require_active();
 
     if (il_begin != il_next) {
@@ -249,6 +249,10 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
     }
     if (il_end <= il_begin || il_end > n_layer()) {
         invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
+    }
+
+    if (scoring < LLAMA_LAYERWISE_SCORING_NONE || scoring > LLAMA_LAYERWISE_SCORING_PRODUCTS) {
+        invalid("there is no scoring " + std::to_string(scoring));
     }
 
     const size_t n_tokens = tokens.size();
@@ -275,6 +279,7 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
     pass.il_end   = il_end;
     pass.n_layer  = n_layer();
     pass.hidden   = hidden.t;
+    pass.products = scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS;
 
     const size_t i_window = n_tokens - n_window;
 
@@ -288,7 +293,7 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
         }
 
         pass.i_token  = i0;
-        pass.i_window = with_scores && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
+        pass.i_window = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
 
@@ -297,10 +302,9 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, bool with_scores) {
         }
     }
 
-    mem.push(std::move(group), !new_group);
+    mem.push(std::move(group));
 
-    new_group = false;
-    il_next   = il_end;
+    il_next = il_end;
 }
 
 void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output) {
@@ -433,8 +437,69 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     }
     tokens.resize(n);
     pos.resize(n);
+}
 
-    new_group = il_next > 0;
+ggml_backend_t llama_layerwise::backend_of(ggml_backend_buffer_t buf) const {
+    for (const auto & backend : ctx.backends) {
+        if (ggml_backend_supports_buft(backend.get(), ggml_backend_buffer_get_type(buf))) {
+            return backend.get();
+        }
+    }
+
+    return ctx.backend_cpu;
+}
+
+void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells) {
+    require_active();
+
+    const auto & groups = mem.get_groups();
+
+    if (groups.empty() || !groups.back().has(il) || il_next != groups.back().il_end) {
+        invalid("layer " + std::to_string(il) + " was not in the last run");
+    }
+
+    const auto & kv = *groups.back().kv_base;
+
+    if (!llama_layerwise_kv::has_layer(kv, il)) {
+        invalid("layer " + std::to_string(il) + " has a sliding window, or no attention: there is nothing to compress");
+    }
+    if (llama_layerwise_kv::n_layers(kv) != 1 || mem.is_compressed(il)) {
+        invalid("layer " + std::to_string(il) + " must be run on its own, and compressed once");
+    }
+    if (n_head_kv != (int32_t) ctx.model.hparams.n_head_kv(il)) {
+        invalid("layer " + std::to_string(il) + " has " + std::to_string(ctx.model.hparams.n_head_kv(il)) + " KV heads");
+    }
+    if (!ctx.cparams.flash_attn) {
+        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "compression needs flash attention: the V of a cell lies scattered without it");
+    }
+
+    const int32_t n_tokens = kv.get_cells(0).get_used();
+
+    if (cells == nullptr || n_cells < n_window || n_cells > n_tokens) {
+        invalid("a compressed layer holds between n_window and " + std::to_string(n_tokens) + " cells");
+    }
+
+    for (int32_t h = 0; h < n_head_kv; ++h) {
+        const int32_t * row = cells + (size_t) h*n_cells;
+
+        for (int32_t i = 0; i < n_cells; ++i) {
+            if (row[i] < 0 || row[i] >= n_tokens || (i > 0 && row[i] <= row[i - 1])) {
+                invalid("the cells of a KV head must be strictly increasing, from 0 to " + std::to_string(n_tokens - 1));
+            }
+        }
+        if (row[n_cells - n_window] != n_tokens - n_window) {
+            invalid("the cells of the observation window must be kept");
+        }
+    }
+
+    if (n_cells == n_tokens) {
+        return;
+    }
+
+    ctx.synchronize();
+
+    mem.compress(il, std::vector<int32_t>(cells, cells + (size_t) n_head_kv*n_cells), n_head_kv, n_window, n_headroom,
+            backend_of(kv.get_k_storage(il)->buffer));
 }
 
 void llama_layerwise::end() {
@@ -443,6 +508,8 @@ void llama_layerwise::end() {
     if (il_next != n_layer()) {
         invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
     }
+
+    mem.join_last();
 
     ctx.n_queued_tokens += n_prompt;
     ctx.synchronize();
@@ -457,10 +524,9 @@ void llama_layerwise::reset(bool clear_memory) {
         ctx.synchronize();
     }
 
-    active    = false;
-    new_group = false;
-    il_next   = 0;
-    n_prompt  = 0;
+    active   = false;
+    il_next  = 0;
+    n_prompt = 0;
 
     tokens.clear();
     pos.clear();

@@ -66,8 +66,6 @@ struct llama_layerwise {
     int32_t n_headroom = 0;
     int32_t il_next    = 0;
 
-    bool new_group = false; // the next layers hold other tokens than the last ones
-
     llama_layerwise_hidden hidden;
 
     struct scores_t {
@@ -82,8 +80,9 @@ struct llama_layerwise {
     void check();
 
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
-    void run(int32_t il_begin, int32_t il_end, bool with_scores);
+    void run(int32_t il_begin, int32_t il_end, int32_t scoring);
     void keep(const int32_t * positions, int32_t n);
+    void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
     void end();
     void reset(bool clear_memory);
 
@@ -98,6 +97,9 @@ private:
     void require_active() const;
 
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
+
+    // the backend that computes on this buffer's device
+    ggml_backend_t backend_of(ggml_backend_buffer_t buf) const;
 
     void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
 

@@ -54,8 +54,8 @@ int32_t llama_layerwise_begin(llama_context * ctx, const int32_t * tokens, int32
     return guard(ctx, [&](llama_layerwise & lw) { lw.begin(tokens, n_tokens, n_window, n_headroom); });
 }
 
-int32_t llama_layerwise_run(llama_context * ctx, int32_t il_begin, int32_t il_end, bool scores) {
-    return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scores); });
+int32_t llama_layerwise_run(llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t scoring) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scoring); });
 }
 
 int32_t llama_layerwise_scores(llama_context * ctx, int32_t il, float * out, int64_t n_out) {
@@ -73,6 +73,10 @@ int32_t llama_layerwise_scores(llama_context * ctx, int32_t il, float * out, int
 
 int32_t llama_layerwise_keep(llama_context * ctx, const int32_t * positions, int32_t n_positions) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.keep(positions, n_positions); });
+}
+
+int32_t llama_layerwise_compress(llama_context * ctx, int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.compress(il, cells, n_head_kv, n_cells); });
 }
 
 int32_t llama_layerwise_end(llama_context * ctx) {
@@ -121,6 +125,8 @@ int32_t llama_layerwise_get_layer(llama_context * ctx, int32_t il, llama_layerwi
         layer->n_head_kv = hparams.n_head_kv(il);
         layer->is_swa    = hparams.is_swa(il);
 
+        layer->is_compressed = lw.mem.is_compressed(il);
+
         const auto * group = lw.mem.group_of(il);
         const auto * kv    = group ? group->kv_of(il) : nullptr;
 
@@ -151,6 +157,10 @@ int32_t llama_layerwise_get_positions(llama_context * ctx, int32_t il, int32_t *
     const int32_t status = guard(ctx, [&](llama_layerwise & lw) {
         if (il < 0 || il >= lw.mem.n_layer() || n_out < 0 || (out == nullptr && n_out > 0)) {
             invalid("there is no layer " + std::to_string(il) + " or no room for its positions");
+        }
+
+        if (lw.mem.is_compressed(il)) {
+            invalid("layer " + std::to_string(il) + " is compressed: each KV head holds cells of its own");
         }
 
         const auto * group = lw.mem.group_of(il);

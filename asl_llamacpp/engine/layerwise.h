@@ -10,10 +10,10 @@
 //     llama_layerwise_defer_kv(false);
 //
 //     llama_layerwise_begin (ctx, tokens, n_tokens, n_window, n_headroom);
-//     llama_layerwise_run   (ctx, 0, 11, true);
+//     llama_layerwise_run   (ctx, 0, 11, LLAMA_LAYERWISE_SCORING_ATTENTION);
 //     llama_layerwise_scores(ctx, 10, scores, n_scores);
 //     llama_layerwise_keep  (ctx, positions, n_positions);
-//     llama_layerwise_run   (ctx, 11, n_layer, false);
+//     llama_layerwise_run   (ctx, 11, n_layer, LLAMA_LAYERWISE_SCORING_NONE);
 //     llama_layerwise_end   (ctx);
 //
 // After llama_layerwise_end the context decodes as usual from position n_tokens, and llama_get_logits_ith(ctx, -1)
@@ -46,6 +46,13 @@ enum llama_layerwise_status {
     LLAMA_LAYERWISE_STATUS_FAILED      = 5, // the backend failed to compute
 };
 
+// what llama_layerwise_run computes beside the layers, for llama_layerwise_scores
+enum llama_layerwise_scoring {
+    LLAMA_LAYERWISE_SCORING_NONE      = 0,
+    LLAMA_LAYERWISE_SCORING_ATTENTION = 1, // softmax attention, as the architecture computes it
+    LLAMA_LAYERWISE_SCORING_PRODUCTS  = 2, // inner products of queries and keys, nothing else
+};
+
 // the state of a context's layered KV cache
 struct llama_layerwise_info {
     int32_t  n_layer;       // layers of the model
@@ -68,6 +75,7 @@ struct llama_layerwise_layer {
     int32_t  n_head;        // query heads
     int32_t  n_head_kv;     // KV heads
     bool     is_swa;        // sliding-window layer: keeps a ring of cells, gives no scores
+    bool     is_compressed; // each KV head keeps cells of its own
 };
 
 // called before each ubatch of a run; return false to stop the prefill
@@ -104,17 +112,24 @@ LLAMA_API int32_t llama_layerwise_begin(
         struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
 // run the layers il_begin <= il < il_end on the tokens that were kept; il_begin must be il_next
-//   scores: compute the window attention of these layers
-LLAMA_API int32_t llama_layerwise_run(struct llama_context * ctx, int32_t il_begin, int32_t il_end, bool scores);
+//   scoring: what to compute for the window's queries, an llama_layerwise_scoring
+LLAMA_API int32_t llama_layerwise_run(struct llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t scoring);
 
-// softmax attention of layer il summed over the window's queries, row by row per query head: [n_head, n_cells], the
-// column being the index among the tokens that the layer ran on
+// attention (or inner products) of layer il summed over the window's queries, row by row per query head:
+// [n_head, n_cells], the column being the index among the tokens that the layer ran on
 //   n_out: number of floats in out, at least n_head*n_cells
 LLAMA_API int32_t llama_layerwise_scores(struct llama_context * ctx, int32_t il, float * out, int64_t n_out);
 
 // let only the tokens at these prompt positions go deeper
 //   positions: strictly increasing, among the tokens kept so far, the window's tokens included
 LLAMA_API int32_t llama_layerwise_keep(struct llama_context * ctx, const int32_t * positions, int32_t n_positions);
+
+// let layer il, the only layer of the last run that has no sliding window, keep only some of its cells: each KV head
+// keeps its own. From then on positions before the window cannot be removed from the context
+//   cells: [n_head_kv, n_cells], strictly increasing in each row, indices among the tokens that the layer ran on; each
+//          row ends with the window's
+LLAMA_API int32_t llama_layerwise_compress(
+        struct llama_context * ctx, int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
 
 // finish: the last layer must have run
 LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
@@ -128,7 +143,8 @@ LLAMA_API int32_t llama_layerwise_get_layer(struct llama_context * ctx, int32_t 
 // bytes of the context's KV buffers, whatever its KV cache is
 LLAMA_API uint64_t llama_layerwise_kv_bytes(const struct llama_context * ctx);
 
-// positions of the cells that layer il holds, in cell order; returns their number, or -1 for a wrong argument
+// positions of the cells that layer il holds, in cell order; returns their number, or -1 for a wrong argument or a
+// compressed layer, whose heads hold different ones
 //   n_out: number of integers in out, nothing is written beyond it
 LLAMA_API int32_t llama_layerwise_get_positions(struct llama_context * ctx, int32_t il, int32_t * out, int32_t n_out);
 
