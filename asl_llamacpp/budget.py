@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .budget_text import Budget, BudgetError, parse_budget, size_text
-from .kv_shape import CELLS_PAD, KVShape, Usage, usage
-from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV
+from .kv_shape import CELLS_PAD, KVShape, Usage
+from .policies import ASL, ASL2Pass, Full, GemFilter, Policy, SnapKV
+from .worst_case import Case, Choice
 
 __all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
 
@@ -60,95 +61,41 @@ def plan(
     """
     if not 1 <= n_tokens <= shape.n_ctx:
         raise ValueError(f"a prompt of {n_tokens} tokens does not fit the context of n_ctx={shape.n_ctx}")
-    case = _Case(policy, shape, n_tokens, headroom)
+    case = Case(policy, shape, n_tokens, headroom)
     if budget is None:
         keep = policy.budget if isinstance(policy, SnapKV) else None
-        return case.plan(_Choice(policy, keep))
+        choice = Choice(policy, keep)
+        return _plan(choice, case.usage(choice))
     if budget.kind != "bytes":
-        return case.plan(_in_tokens(case, budget))
+        choice = _in_tokens(case, budget)
+        return _plan(choice, case.usage(choice))
     limit = int(budget.value)
     least: int | None = None
     for choice in _choices(case):
         needed = case.usage(choice)
         size = needed.peak_kv_bytes if limit_peak else needed.kv_bytes
         if size <= limit:
-            return case.plan(choice, limit, needed)
+            return _plan(choice, needed, limit)
         least = size if least is None else min(least, size)
     error = BudgetError(_refusal(case, budget, least or 0, limit_peak))
     error.needed = least
     raise error
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """One way to prefill: the policy, what layers are compressed to, and why."""
-
-    policy: Policy
-    keep: int | None
-    reason: str = ""
-    forced_layer: int | None = None
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A prompt under a policy in a context."""
-
-    policy: Policy
-    shape: KVShape
-    n_tokens: int
-    headroom: int
-
-    @property
-    def n_layer(self) -> int:
-        return len(self.shape.layers)
-
-    @property
-    def window(self) -> int:
-        return 0 if isinstance(self.policy, Full) else self.policy.window
-
-    def latest_layer(self, policy: ASL | FastKV | GemFilter) -> int:
-        """The deepest layer that may select: not before the first that gives scores; the last if none does."""
-        layer = policy.layer
-        if isinstance(policy, ASL) and layer is None:
-            layer = self.n_layer - 1 if policy.l_max is None else policy.l_max
-        if not isinstance(layer, int) or (isinstance(policy, ASL) and policy.l_min == "auto"):
-            raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
-        layers = enumerate(self.shape.layers)
-        first = next((il for il, one in layers if one.n_swa == 0 and one.n_embd_k > 0), self.n_layer - 1)
-        return max(layer, first)
-
-    def usage(self, choice: _Choice) -> Usage:
-        """The KV of the worst case: selection comes as late as it may."""
-        policy, n_layer, n = choice.policy, self.n_layer, self.n_tokens
-        if isinstance(policy, Full):  # allocated when the model is loaded, whatever the prompt
-            return usage(self.shape, [self.shape.n_ctx] * n_layer, None, 0)
-        if isinstance(policy, SnapKV):
-            return usage(self.shape, [n] * n_layer, choice.keep, self.headroom)
-        k = min(policy.select_k, n)
-        n_shallow = self.latest_layer(policy) + 1
-        if not policy.two_passes:
-            return usage(self.shape, [n] * n_shallow + [k] * (n_layer - n_shallow), choice.keep, self.headroom)
-        second = usage(self.shape, [k] * n_layer, None, self.headroom)
-        if k == n:
-            return second
-        first = usage(self.shape, [n] * n_shallow, policy.window, self.headroom)
-        return replace(second, peak_kv_bytes=max(first.peak_kv_bytes, second.peak_kv_bytes))
-
-    def plan(self, choice: _Choice, limit: int | None = None, needed: Usage | None = None) -> Plan:
-        needed = needed or self.usage(choice)
-        return Plan(
-            policy=choice.policy,
-            keep=choice.keep,
-            limit=limit,
-            forced_layer=choice.forced_layer,
-            cells=needed.cells,
-            kv_bytes=needed.kv_bytes,
-            peak_kv_bytes=needed.peak_kv_bytes,
-            reason=choice.reason,
-        )
+def _plan(choice: Choice, needed: Usage, limit: int | None = None) -> Plan:
+    return Plan(
+        policy=choice.policy,
+        keep=choice.keep,
+        limit=limit,
+        forced_layer=choice.forced_layer,
+        cells=needed.cells,
+        kv_bytes=needed.kv_bytes,
+        peak_kv_bytes=needed.peak_kv_bytes,
+        reason=choice.reason,
+    )
 
 
-def _in_tokens(case: _Case, budget: Budget) -> _Choice:
+def _in_tokens(case: Case, budget: Budget) -> Choice:
     """What a budget of tokens, or a fraction of the prompt, makes of the policy."""
     policy, n, cells = case.policy, case.n_tokens, budget.tokens(case.n_tokens)
     if budget.kind == "fraction":
@@ -159,7 +106,7 @@ def _in_tokens(case: _Case, budget: Budget) -> _Choice:
                 f"kv_budget={budget} allows {cells} cells per layer and KV head, and kv_policy='full' keeps all {n} "
                 "tokens: use a policy that prunes, or raise kv_budget"
             )
-        return _Choice(policy, None)
+        return Choice(policy, None)
     if cells <= case.window:
         raise BudgetError(
             f"kv_budget={budget} must exceed window={case.window}, which is part of what is kept: "
@@ -167,26 +114,39 @@ def _in_tokens(case: _Case, budget: Budget) -> _Choice:
         )
     compressed = f"every layer and KV head keeps at most {cells} cells"
     if isinstance(policy, SnapKV):
-        return _Choice(replace(policy, budget=cells), cells, compressed)
+        return Choice(replace(policy, budget=cells), cells, compressed)
     if isinstance(policy, (GemFilter, ASL2Pass)):
-        if policy.select_k <= cells:
-            return _Choice(policy, None)
-        lowered = replace(policy, select_k=cells)
-        return _Choice(lowered, None, f"select_k lowered from {policy.select_k} to {cells}")
-    return _Choice(policy, cells, compressed)
+        if n <= min(cells, policy.select_k):
+            return Choice(policy, None)
+        return _second_pass(case, policy, min(cells, policy.select_k), forced=n > cells)
+    return Choice(policy, cells, compressed)
 
 
-def _choices(case: _Case) -> Iterator[_Choice]:
+def _second_pass(case: Case, policy: GemFilter | ASL2Pass, select_k: int, forced: bool) -> Choice:
+    """A second pass on `select_k` tokens; `forced`: it comes in any case, if only after the last layer."""
+    reasons: list[str] = []
+    layer: int | None = None
+    if select_k != policy.select_k:
+        reasons.append(f"select_k lowered from {policy.select_k} to {select_k}, to fit the budget")
+        policy = replace(policy, select_k=select_k)
+    if forced and isinstance(policy, ASL2Pass) and policy.layer is None and policy.l_max is None:
+        layer = case.n_layer - 1
+        reasons.append(f"tokens are selected after layer {layer} at the latest, to fit the budget")
+        before_rule = isinstance(policy.l_min, int) and policy.l_min > layer
+        policy = replace(policy, layer=layer) if before_rule else replace(policy, l_max=layer)
+    return Choice(policy, None, "; ".join(reasons), layer)
+
+
+def _choices(case: Case) -> Iterator[Choice]:
     """What can be done about a budget in bytes: the first that fits is the best."""
     policy, n = case.policy, case.n_tokens
     if not isinstance(policy, SnapKV):
-        yield _Choice(policy, None)
+        yield Choice(policy, None)
     if isinstance(policy, Full):
         return
     if isinstance(policy, (GemFilter, ASL2Pass)):
-        for cells in _descending(case, policy.select_k):
-            lowered = replace(policy, select_k=cells)
-            yield _Choice(lowered, None, f"select_k lowered from {policy.select_k} to {cells} to fit the budget")
+        for select_k in (policy.select_k, *_descending(case, policy.select_k)):
+            yield _second_pass(case, policy, select_k, forced=True)
         return
     if isinstance(policy, ASL) and policy.layer is None and n > policy.select_k:
         assert isinstance(policy.l_min, int)  # latest_layer has refused "auto"
@@ -194,15 +154,15 @@ def _choices(case: _Case) -> Iterator[_Choice]:
             reason = (
                 f"selection after layer {layer} at the latest, instead of {policy.l_max or 'never'}, fits the budget"
             )
-            yield _Choice(replace(policy, l_max=layer), None, reason, layer)
+            yield Choice(replace(policy, l_max=layer), None, reason, layer)
     if isinstance(policy, SnapKV):
-        yield _Choice(replace(policy, budget=max(n, case.window + 1)), n, "the whole prompt fits the budget")
+        yield Choice(replace(policy, budget=max(n, case.window + 1)), n, "the whole prompt fits the budget")
     for cells in _descending(case, n):
         reason = f"every layer and KV head keeps at most {cells} cells, to fit the budget"
-        yield _Choice(replace(policy, budget=cells) if isinstance(policy, SnapKV) else policy, cells, reason)
+        yield Choice(replace(policy, budget=cells) if isinstance(policy, SnapKV) else policy, cells, reason)
 
 
-def _descending(case: _Case, below: int) -> Iterator[int]:
+def _descending(case: Case, below: int) -> Iterator[int]:
     """Numbers of cells, window < cells < min(below, n), from large to small: the largest of each allocated size."""
     least, most = case.window + 1, min(below, case.n_tokens) - 1
     if most < least:
@@ -215,7 +175,7 @@ def _descending(case: _Case, below: int) -> Iterator[int]:
         size -= CELLS_PAD
 
 
-def _refusal(case: _Case, budget: Budget, least: int, limit_peak: bool) -> str:
+def _refusal(case: Case, budget: Budget, least: int, limit_peak: bool) -> str:
     policy, n_layer = case.policy, case.n_layer
     if isinstance(policy, Full):
         why = (

@@ -91,10 +91,6 @@ class KVShape:
             return n_cells
         return pad(min(n_cells, layer.n_swa + self.n_ubatch), CELLS_PAD)
 
-    def grown_cells(self, n_used: int, n_tokens: int, il: int) -> int:
-        """Cells of layer `il` once the engine has enlarged it, `n_used` being in use, to hold `n_tokens` more."""
-        return self.cells(n_used, max(n_tokens + CELLS_PAD, n_used // 8), il)
-
     def layer_bytes(self, il: int, n_cells: int) -> int:
         """Bytes of a buffer with `n_cells` cells of layer `il`: K, then V, with what a backend may add to each."""
         if n_cells == 0:

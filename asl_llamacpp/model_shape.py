@@ -11,8 +11,9 @@ from typing import Any
 import llama_cpp
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from .engine.binding import LayerShape, kv_bytes, model_error, model_layers
+from .engine.binding import LayerShape, kv_bytes, model_layers
 from .kv_shape import KVShape
+from .support import asl_unsupported_reason
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def read_shape(path: str | Path) -> ModelShape:
             n_embd=llama_cpp.llama_model_n_embd(model),
             n_ctx_train=llama_cpp.llama_model_n_ctx_train(model),
             weight_bytes=llama_cpp.llama_model_size(model),
-            unsupported=model_error(model),
+            unsupported=asl_unsupported_reason(str(path)),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import ask, info
+from . import ask, info, plan
 
 app = typer.Typer(
     name="asl-llamacpp",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command("ask")(ask.ask)
 app.command("info")(info.info)
+app.command("plan")(plan.plan)
 
 
 def main() -> None:

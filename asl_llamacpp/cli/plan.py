@@ -1,0 +1,112 @@
+"""`asl-llamacpp plan`: what a prompt takes in memory under each policy, before anything is run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..budget import KVShape, parse_budget
+from ..kv_shape import CELLS_PAD, pad
+from ..memory_plan import Need, needs
+from ..model_shape import ModelShape, kv_type, read_shape
+from ..models import find_model, silence_llama_cpp
+from ..policies import POLICIES, parse_policy
+from .errors import one_line_errors
+
+HEADROOM = 256
+_COLUMNS = ("policy", "fits", "weights", "KV after", "KV peak", "hidden", "total peak", "forced layer", "B")
+
+
+def plan(
+    model: Annotated[Path, typer.Argument(help="GGUF file; its weights are not read.", show_default=False)],
+    prompt: Annotated[int, typer.Option(min=1, help="Length of the prompt, tokens.", show_default=False)],
+    vram: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory for everything, such as 8GiB. Without --budget, each policy is planned to keep its KV, "
+            "during the prefill too, within what weights and hidden states leave of it."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="kv_budget: tokens (2048), a fraction of the prompt (10%) or bytes (2GiB).")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A policy, such as asl:select_k=1024; may be repeated.", show_default="all")
+    ] = None,
+    type_k: Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")] = "f16",
+    type_v: Annotated[str, typer.Option(help="Type of V.")] = "f16",
+    n_ctx: Annotated[
+        int | None, typer.Option("--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits")
+    ] = None,
+    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = 512,
+    swa_full: Annotated[bool, typer.Option(help="Sliding-window layers hold every token, as llama.cpp does.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; sizes in bytes.")] = False,
+) -> None:
+    """What a prompt takes in memory under each policy, before anything is run."""
+    with one_line_errors():
+        silence_llama_cpp()
+        path = find_model(model)
+        policies = [parse_policy(spec) for spec in policy or POLICIES]
+        kv_budget = parse_budget(budget)
+        memory = None if vram is None else _bytes(vram)
+        found = read_shape(path)
+        shape = KVShape(
+            layers=found.layers,
+            n_ctx=n_ctx or pad(prompt + HEADROOM, CELLS_PAD),
+            n_ubatch=ubatch,
+            type_k=kv_type(type_k),
+            type_v=kv_type(type_v),
+            swa_full=swa_full,
+        )
+        rows = needs(path, found, shape, prompt, policies, memory, kv_budget)
+        if as_json:
+            facts = {"model": str(path), "prompt": prompt, "n_ctx": shape.n_ctx, "vram": memory}
+            told = {**facts, "budget": kv_budget and str(kv_budget), "weights": found.weight_bytes}
+            rows_told = [asdict(row) for row in rows]
+            typer.echo(json.dumps({**told, "unsupported": found.unsupported, "policies": rows_told}))
+        else:
+            typer.echo(_table(rows, found.weight_bytes))
+            for note in _notes(rows, found, prompt):
+                typer.echo(note)
+
+
+def _bytes(vram: str) -> int:
+    parsed = parse_budget(vram)
+    if parsed is None or parsed.kind != "bytes":
+        raise ValueError(f"--vram {vram}: give bytes with a unit, such as 8GiB")
+    return int(parsed.value)
+
+
+def _table(rows: list[Need], weights: int) -> str:
+    lines = [_COLUMNS, *(_cells(row, weights) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return "\n".join("  ".join(cells) for cells in padded)
+
+
+def _cells(row: Need, weights: int) -> tuple[str, ...]:
+    sizes = map(_mib, (weights, row.kv, row.peak_kv, row.hidden, row.total))
+    fits = {True: "yes", False: "no", None: "-"}[row.fits]
+    return row.policy, fits, *sizes, _number(row.forced_layer), _number(row.keep)
+
+
+def _notes(rows: list[Need], found: ModelShape, prompt: int) -> list[str]:
+    notes = [f"{row.policy}: {row.note}" for row in rows if row.note]
+    if found.unsupported is not None:
+        notes.append(f"Only full can serve this model: {found.unsupported}.")
+    if prompt > found.n_ctx_train:
+        notes.append(f"The model was trained for {found.n_ctx_train:,} tokens: do not expect sense beyond them.")
+    notes.append("Sizes are those of the worst case. The backend's compute buffers come on top.")
+    return ["", *notes]
+
+
+def _mib(n_bytes: int | None) -> str:
+    return "-" if n_bytes is None else f"{n_bytes / 2**20:,.1f} MiB"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
