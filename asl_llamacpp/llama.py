@@ -14,7 +14,7 @@ from .budget_text import Budget, parse_budget
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
-from .pruned_cache import PrunedCache, check_whole, shape_of
+from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
 from .report import PrefillReport, Progress
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
@@ -91,6 +91,8 @@ class Llama(llama_cpp.Llama):
         if not self._policy.prunes:
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
             self._complete()
+            if not kwargs.get("vocab_only"):
+                check_context(self._ctx.ctx, self._budget)
             return
 
         if flash_attn is False:
@@ -203,7 +205,7 @@ class Llama(llama_cpp.Llama):
         """The parent's evaluation of a prompt, with progress and a report."""
         start = time.perf_counter()
         if self._cache is None:
-            check_whole(self._ctx.ctx, self.n_tokens + len(tokens), self._budget)
+            check_prompt(self.n_tokens + len(tokens), self._budget)
         n_layer = llama_cpp.llama_model_n_layer(self._model.model)
         for i in range(0, len(tokens), self.n_batch):
             if self.on_progress is not None:

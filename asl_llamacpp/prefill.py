@@ -89,9 +89,9 @@ class _Prefill:
         self.il = end
         if self.phase == "shallow" and not self.layers[begin].is_swa:
             self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
+        decision = None
         with self.timed("selection"):
-            decision = None
-            for il in range(begin, end):
+            for il in range(begin, end) if self.decides else ():
                 wanted = self.selector.needs_scores(il)
                 decision = decision or self.selector.observe(il, self.engine.scores(il) if wanted else None)
         if end == begin + 1 and not self.layers[begin].is_swa:

@@ -104,21 +104,19 @@ class PrunedCache:
             )
 
 
-def check_whole(ctx: Any, n_tokens: int, budget: Budget | None) -> None:
-    """The same for kv_policy="full", which keeps everything: BudgetError if a prompt has more than the budget."""
-    if budget is None:
-        return
-    if budget.kind == "bytes":
-        size = kv_bytes(ctx)
-        if size > budget.value:
-            raise BudgetError(
-                f"kv_policy='full' holds n_ctx cells in every layer, {size} bytes, and kv_budget={budget} allows "
-                f"{int(budget.value)}: lower n_ctx, or use a policy that prunes"
-            )
-        return
-    kept = budget.tokens(n_tokens)
-    if n_tokens > kept:
+def check_context(ctx: Any, budget: Budget | None) -> None:
+    """BudgetError if the KV cache of a context under kv_policy="full", which never changes, exceeds a budget in bytes."""
+    if budget is not None and budget.kind == "bytes" and kv_bytes(ctx) > budget.value:
         raise BudgetError(
-            f"kv_policy='full' keeps all {n_tokens} tokens of the prompt, kv_budget={budget} allows {kept}: "
-            "use a policy that prunes, such as kv_policy='asl' or 'snapkv'"
+            f"kv_policy='full' holds n_ctx cells in every layer, {kv_bytes(ctx)} bytes, and kv_budget={budget} allows "
+            f"{int(budget.value)}: lower n_ctx, or use a policy that prunes"
+        )
+
+
+def check_prompt(n_tokens: int, budget: Budget | None) -> None:
+    """BudgetError if a prompt under kv_policy="full" has more tokens than the budget."""
+    if budget is not None and budget.kind != "bytes" and n_tokens > budget.tokens(n_tokens):
+        raise BudgetError(
+            f"kv_policy='full' keeps all {n_tokens} tokens of the prompt, kv_budget={budget} allows "
+            f"{budget.tokens(n_tokens)}: use a policy that prunes, such as kv_policy='asl' or 'snapkv'"
         )

@@ -133,6 +133,8 @@ def test_ratios(prompt: oracle.Prompt, run: oracle.Run) -> None:
     if not report.relative_variance:
         assert "tau" not in run.params or prompt.n <= run.params["select_k"]
         return
+    if run.derived:
+        pytest.skip("not executed: its ratios were not recorded")
     shared = min(len(report.relative_variance), len(run.relative_variance))
     assert shared >= 2
     assert list(report.relative_variance)[:shared] == [run.params["L_min"] + i for i in range(shared)]
