@@ -22,7 +22,7 @@ WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
 CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
 
 export PATH := $(BIN):$(PATH)
-.PHONY: help demo test lint format libraries stock wheel cuda-check clean FORCE
+.PHONY: help demo test lint format libraries stock architectures wheel cuda-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make test        build, and run the whole test suite (PYTEST_ARGS=...)"
 	@echo "make lint        ruff and mypy; make format rewrites"
 	@echo "make libraries   build asl_llamacpp/lib"
+	@echo "make architectures  prove which architectures work, write their list and the README's table"
 	@echo "make wheel       wheels for machines without a compiler, into dist/"
 	@echo "make cuda-check  compile libllama's sources for CUDA (needs nvcc, no GPU)"
 	@echo "make clean       remove everything made here, .venv included"
@@ -96,6 +97,9 @@ libraries: $(NATIVE)/build.ninja $(VENV)/.package
 # the unpatched libllama too, in $(NATIVE)/stock/lib; once on, it stays on
 stock: $(NATIVE)/build.ninja
 	@grep -q '^ASL_BUILD_STOCK:BOOL=ON' $(NATIVE)/CMakeCache.txt || $(CONFIGURE) -B $(NATIVE) -DASL_BUILD_STOCK=ON
+
+architectures: stock libraries $(VENV)/.test
+	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python tests/update_architectures.py
 
 wheel: $(SDIST)
 	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./$(SDIST)

@@ -170,6 +170,15 @@ def test_pin_that_wants_what_is_not_there(release: Release) -> None:
     assert "vendor/engine/lib" in release.refusal()
 
 
+def test_pin_may_want_single_files(release: Release) -> None:
+    sha256 = hashlib.sha256(release.sdist.read_bytes()).hexdigest()
+    release.write_pin(sha256, wanted='"LICENSE", "src/other.cpp"')
+    assert release.fetch().returncode == 0
+    assert set(release.written()) == {"LICENSE", "src/other.cpp", ".fetched"}
+    release.write_pin(sha256, wanted='"LICENSE", "src/oth"')
+    assert "vendor/engine/src/oth" in release.refusal()
+
+
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [

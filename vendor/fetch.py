@@ -40,7 +40,7 @@ class FetchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Pin:
-    """Which release, which of its folders, and which parts of that; see llama_cpp_pin.toml."""
+    """Which release, which of its folders, and which files and folders of that; see llama_cpp_pin.toml."""
 
     package: str
     version: str
@@ -152,15 +152,17 @@ def _download(pin: Pin, folder: Path) -> Path:
 def _unpack(sdist: Path, pin: Pin) -> dict[str, bytes]:
     """Read the wanted files of the release: path below `pin.folder` -> content."""
     files: dict[str, bytes] = {}
+    missing = set(pin.wanted)
     with tarfile.open(sdist) as archive:
         for member in archive:
             inside = member.name.partition("/")[2]
             path = inside.removeprefix(pin.folder + "/")
-            if member.isfile() and path != inside and path.split("/")[0] in pin.wanted:
+            wanted = next((part for part in pin.wanted if f"{path}/".startswith(f"{part}/")), None)
+            if member.isfile() and path != inside and wanted is not None:
                 stream = archive.extractfile(member)
                 assert stream is not None  # it is a regular file
                 files[path] = stream.read()
-    missing = set(pin.wanted) - {path.split("/")[0] for path in files}
+                missing.discard(wanted)
     if missing:
         raise FetchError(f"{sdist.name} holds no {pin.folder}/{sorted(missing)[0]}: the pin is wrong")
     return files

@@ -39,3 +39,5 @@ foreach(target IN LISTS ggml_targets)
     add_custom_command(TARGET llama-stock POST_BUILD
         COMMAND ${CMAKE_COMMAND} -E copy_if_different $<TARGET_FILE:${target}> ${stock_lib})
 endforeach()
+
+include(${PROJECT_SOURCE_DIR}/tests/archs/generator.cmake)
