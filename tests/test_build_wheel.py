@@ -96,7 +96,8 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     assert {f"lib{name}{suffix}" for name in ("llama", "ggml", "ggml-base", "ggml-cpu")} <= libraries
     assert {name for name in libraries if not name.endswith(suffix)} == {"LICENSE-llama-cpp.txt"}
     others = {name for name in names if not name.startswith("asl_llamacpp/lib/")}
-    data = {"asl_llamacpp/data/hacker-folklore.txt", "asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
+    data = {f"asl_llamacpp/data/{name}" for name in ("architectures.json", "hacker-folklore.txt")}
+    data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
     assert others == data
 
 
