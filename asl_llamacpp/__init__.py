@@ -13,6 +13,7 @@ from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  
 from .llama import Llama  # noqa: E402
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy  # noqa: E402
 from .report import PrefillReport, Progress  # noqa: E402
+from .state import StateMismatchError  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "PrefillReport",
     "Progress",
     "SnapKV",
+    "StateMismatchError",
     "UnsupportedModelError",
     "parse_policy",
 ]

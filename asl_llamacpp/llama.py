@@ -10,6 +10,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from . import state
 from .budget_text import Budget, parse_budget
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
 from .policies import Policy, parse_policy
@@ -26,15 +27,6 @@ class _Closed:
 
     def __getattr__(self, name: str) -> Any:
         raise ValueError("this Llama was closed: make a new one")
-
-
-def _with_rows(array: Any, n: int) -> Any:
-    """`array` with at least n rows, zeros added."""
-    if len(array) >= n:
-        return array
-    longer = np.zeros((n, *array.shape[1:]), dtype=array.dtype)
-    longer[: len(array)] = array
-    return longer
 
 
 class Llama(llama_cpp.Llama):
@@ -58,7 +50,8 @@ class Llama(llama_cpp.Llama):
         - `flash_attn=False` is refused: KV cells cannot be pruned in the layout that it needs.
         - `logits_all=True` gives logprobs of the answer. `echo=True` together with `logprobs` is refused for a
           prompt that is pruned: tokens that did not go deeper have no logits.
-        - `on_progress` is not pickled.
+
+    Pickling keeps the evaluated tokens and their KV cache, but not `on_progress`.
 
     Raises:
         ValueError: a bad policy or one of the combinations above; a prompt that does not fit `n_ctx` (from the
@@ -130,15 +123,21 @@ class Llama(llama_cpp.Llama):
         self._fit_buffers()
 
     def _fit_buffers(self) -> None:
-        """Room for n_ctx tokens in what the parent sizes by the argument, or copies from a state."""
-        self.input_ids = _with_rows(self.input_ids, self._n_ctx)
-        if len(self.scores) > self.n_batch:  # logits_all
-            self.scores = _with_rows(self.scores, self._n_ctx)
+        """Room for n_ctx tokens in what the parent sizes by the argument."""
+        if len(self.input_ids) < self._n_ctx:
+            self.input_ids = state.with_rows(self.input_ids, self._n_ctx)
+        if self.n_batch < len(self.scores) < self._n_ctx:  # logits_all
+            self.scores = state.with_rows(self.scores, self._n_ctx)
 
     @property
     def kv_policy(self) -> Policy:
         """The policy, fixed when the object is made: the KV cache is laid out for it."""
         return self._policy
+
+    @property
+    def kv_budget(self) -> Budget | None:
+        """What the KV cache may hold, fixed when the object is made."""
+        return self._budget
 
     def reset(self) -> None:
         """Forget the evaluated tokens."""
@@ -197,7 +196,9 @@ class Llama(llama_cpp.Llama):
             self._ctx.decode(self._batch)
             self.input_ids[self.n_tokens : end] = part
             if self._logits_all:
-                logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._ctx.ctx), shape=(len(part), self._n_vocab))
+                logits = np.ctypeslib.as_array(
+                    llama_cpp.llama_get_logits(self._ctx.ctx), shape=(len(part), self._n_vocab)
+                )
                 self.scores[self.n_tokens : end] = logits
             self.n_tokens = end
 
@@ -283,31 +284,40 @@ class Llama(llama_cpp.Llama):
             yield chunk
 
     def save_state(self) -> llama_cpp.LlamaState:
-        """The parent's state, with the length of the prompt that the cache was pruned for."""
-        state = super().save_state()
-        state.n_pruned, state.last_prefill = self._n_pruned, self.last_prefill  # type: ignore[attr-defined]
-        state.shift = self._cache.shift if self._cache is not None else 0  # type: ignore[attr-defined]
-        return state
+        """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
+        saved = state.save(self)
+        saved.n_pruned, saved.last_prefill = self._n_pruned, self.last_prefill  # type: ignore[attr-defined]
+        saved.shift = self._cache.shift if self._cache is not None else 0  # type: ignore[attr-defined]
+        return saved
 
-    def load_state(self, state: llama_cpp.LlamaState) -> None:
-        """Restore a state that this policy and model saved.
+    def load_state(self, saved: llama_cpp.LlamaState) -> None:
+        """Restore a state that this policy, model and build saved; the parent's own states are refused.
 
         Raises:
-            RuntimeError: the state does not fit this context; the object is then empty and usable.
+            StateMismatchError: it belongs to something else; nothing was changed.
+            ValueError: it holds more tokens than n_ctx; nothing was changed.
+            RuntimeError: the data is damaged; the object is then empty and usable.
         """
-        self.last_prefill = None
         try:
-            super().load_state(state)
+            state.load(self, saved)
+        except (state.StateMismatchError, ValueError):
+            raise
         except Exception:
+            self.last_prefill = None
             self.reset()
             self._ctx.kv_cache_clear()  # type: ignore[no-untyped-call]
             raise
-        finally:
-            self._fit_buffers()
         if self._cache is not None:
-            self._cache.n_prompt, self._cache.shift = getattr(state, "n_pruned", 0), getattr(state, "shift", 0)
-        self.last_prefill = getattr(state, "last_prefill", None)
+            self._cache.n_prompt, self._cache.shift = getattr(saved, "n_pruned", 0), getattr(saved, "shift", 0)
+        self.last_prefill = getattr(saved, "last_prefill", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        policy = {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
-        return {**super().__getstate__(), **policy}  # type: ignore[no-untyped-call]
+        values = super().__getstate__()  # type: ignore[no-untyped-call]
+        values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
+        return {**values, "saved": self.save_state() if self.n_tokens else None}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        saved = values.pop("saved", None)
+        super().__setstate__(values)  # type: ignore[no-untyped-call]
+        if saved is not None:
+            self.load_state(saved)

@@ -56,9 +56,7 @@ def random_cells(n_head_kv: int, m: int, budget: int, seed: int) -> NDArray[np.i
 
 def compress_numpy(model: NumpyModel, il: int, cells: NDArray[np.int32]) -> None:
     heads = range(len(cells))
-    model.k[il], model.v[il] = (
-        np.stack([kv[cells[h], h] for h in heads], axis=1) for kv in (model.k[il], model.v[il])
-    )
+    model.k[il], model.v[il] = (np.stack([kv[cells[h], h] for h in heads], axis=1) for kv in (model.k[il], model.v[il]))
     model.positions[il] = np.sort(model.positions[il])[-cells.shape[1] :]
 
 
@@ -99,9 +97,7 @@ def test_each_head_attends_to_its_own_cells(
 
 @pytest.mark.parametrize("kv_type", KV_TYPES.values(), ids=KV_TYPES.keys())
 @pytest.mark.parametrize("name", ["tiny-llama", "tiny-head-96"])
-def test_one_set_for_all_heads_equals_removing_the_other_cells(
-    load_model: LoadModel, name: str, kv_type: int
-) -> None:
+def test_one_set_for_all_heads_equals_removing_the_other_cells(load_model: LoadModel, name: str, kv_type: int) -> None:
     """The same cells in every layer: llama.cpp itself can drop the others. Bits are copied."""
     model = load_model(name)
     tokens = model.tokens(N + N_DECODE)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import pickle
+from pathlib import Path
 
+import llama_fixtures
 import pytest
-from llama_fixtures import PRUNE, cells, greedy, load, prompt, prompt_logits, run_python, text
+from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt, prompt_logits, run_python, text
 
 # isort: split
 import llama_cpp
 
-from asl_llamacpp import Progress
+from asl_llamacpp import Progress, StateMismatchError
 
 DOCUMENT = prompt(150)
 OTHER = prompt(110, start=250)
@@ -66,9 +70,10 @@ def test_state_of_another_policy_is_refused(saved: str, loaded: str, n_ctx: int)
     source.eval(DOCUMENT)
     llm = load(kv_policy=loaded, flash_attn=True)
     greedy(llm, prompt(100, start=250), 2)
-    with pytest.raises(RuntimeError, match="state"):
+    n_tokens = llm.n_tokens
+    with pytest.raises(StateMismatchError, match="another policy.*saved with"):
         llm.load_state(source.save_state())
-    assert llm.n_tokens == 0
+    assert llm.n_tokens == n_tokens
     tokens = prompt(300)
     fresh = load(kv_policy=loaded, flash_attn=True)
     assert prompt_logits(llm, tokens).tobytes() == prompt_logits(fresh, tokens).tobytes()
@@ -83,6 +88,108 @@ def test_state_of_a_smaller_context() -> None:
         llm.load_state(source.save_state())
     assert greedy(llm, DOCUMENT, 3) == answer
     assert greedy(llm, prompt(300), 2) == greedy(load(kv_policy=PRUNE), prompt(300), 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"kv_policy": "asl:layer=14,select_k=65,window=16"}, "policy"),
+        ({"kv_budget": 60}, "kv_budget"),
+        ({"type_k": 8, "type_v": 8}, "context settings"),
+        ({"rope_freq_base": 20000.0}, "context settings"),
+    ],
+)
+def test_state_of_other_settings_is_refused(settings: dict[str, object], what: str) -> None:
+    source = load(kv_policy=PRUNE)
+    source.eval(DOCUMENT)
+    llm = load(**{"kv_policy": PRUNE, **settings})
+    with pytest.raises(StateMismatchError, match=f"another {what}"):
+        llm.load_state(source.save_state())
+
+
+def test_state_of_another_model_build_or_library_is_refused(tmp_path: Path) -> None:
+    llm = load(kv_policy=PRUNE)
+    llm.eval(DOCUMENT)
+    state = llm.save_state()
+    copy = tmp_path / "changed.gguf"
+    data = bytearray(llama_fixtures.default_model().read_bytes())
+    data[-1] ^= 1
+    copy.write_bytes(data)
+    with pytest.raises(StateMismatchError, match="another model"):
+        load(copy, kv_policy=PRUNE).load_state(state)
+    state.fingerprint = {**state.fingerprint, "build": "asl_llamacpp 0.0.1"}
+    with pytest.raises(StateMismatchError, match="another build.*0.0.1"):
+        llm.load_state(state)
+    del state.fingerprint
+    with pytest.raises(StateMismatchError, match="no fingerprint"):
+        llm.load_state(state)
+    assert cells(llm) == [150] * 15 + [64] * 15
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_damaged_state_leaves_an_empty_object(damage: str) -> None:
+    llm = load(kv_policy=PRUNE)
+    answer = greedy(llm, DOCUMENT, 3)
+    state = llm.save_state()
+    size = {"cut": state.llama_state_size - 100, "empty": 0, "other": 5000}[damage]
+    state.llama_state, state.llama_state_size = state.llama_state[:size], size
+    if damage == "other":
+        state.llama_state = bytes(5000)
+    with pytest.raises(RuntimeError, match="damaged"):
+        llm.load_state(state)
+    assert llm.n_tokens == 0
+    assert greedy(llm, DOCUMENT, 3) == answer
+
+
+@pytest.mark.parametrize("kv_policy", ["full", PRUNE, "snapkv:budget=60,window=16"])
+def test_pickling_keeps_the_cache(kv_policy: str) -> None:
+    llm = load(kv_policy=kv_policy)
+    first = greedy(llm, DOCUMENT, 1)
+    twin = pickle.loads(pickle.dumps(llm))
+    assert twin.n_tokens == llm.n_tokens
+    streams = [one.generate(first, temp=0.0, reset=False) for one in (llm, twin)]
+    answers = [[next(stream) for _ in range(32)] for stream in streams]
+    assert answers[0] == answers[1]
+
+
+def test_state_file_of_llama_cpp_goes_on_in_another_context(tmp_path: Path) -> None:
+    """Written and read by llama.cpp's own functions."""
+    llm, twin = (load(kv_policy="snapkv:budget=60,window=16") for _ in range(2))
+    first = greedy(llm, DOCUMENT, 1)
+    path = str(tmp_path / "state.bin").encode()
+    tokens = (ctypes.c_int32 * 512)(*DOCUMENT)
+    count = ctypes.c_size_t()
+    assert llama_cpp.llama_state_save_file(llm._ctx.ctx, path, tokens, len(DOCUMENT))
+    twin.eval(OTHER)
+    assert llama_cpp.llama_state_load_file(twin._ctx.ctx, path, tokens, 512, ctypes.byref(count))
+    assert list(tokens[: count.value]) == DOCUMENT
+    assert cells(twin) == [60] * 30
+    for one in (llm, twin):
+        one.n_tokens = len(DOCUMENT)
+        one.eval(first)
+    assert logits(llm).tobytes() == logits(twin).tobytes()
+
+
+def test_saving_needs_little_more_memory_than_the_state() -> None:
+    """Peak RSS while a state of more than 50 MB is saved: at most 1.3 times the state more than before."""
+    result = run_python("""
+import resource
+llm = load(kv_policy="asl:tau=1e-9,l_max=none,select_k=64,window=16", n_ctx=1300, type_k=0, type_v=0)
+tokens = prompt(400) * 3
+llm.eval(tokens)
+def rss(key):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+before = rss("VmRSS")
+state = llm.save_state()
+grown = rss("VmHWM") - before
+print(grown / state.llama_state_size, state.llama_state_size)
+""")
+    assert result.returncode == 0, result.stderr
+    ratio, size = map(float, result.stdout.split())
+    assert size > 50e6
+    assert ratio < 1.3
 
 
 # ---- after close ----------------------------------------------------------------------------------------------------

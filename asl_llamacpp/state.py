@@ -1,0 +1,130 @@
+"""Saved states of a `Llama`: one copy of the KV cache, and a fingerprint of what it belongs to."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE, SAMPLES = 1 << 16, 32
+
+_CONTEXT_FIELDS = (
+    *("type_k", "type_v", "flash_attn_type", "rope_scaling_type", "rope_freq_base", "rope_freq_scale"),
+    *("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx"),
+)
+
+
+class StateMismatchError(RuntimeError):
+    """A state was saved by another model, policy, budget, context setting or build; nothing was changed."""
+
+
+def model_fingerprint(path: str | Path) -> str:
+    """Hash of a model file: its size, and samples of 64 KiB from its beginning to its end."""
+    path = Path(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for i in range(SAMPLES):
+            file.seek(max(size - SAMPLE, 0) * i // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE))
+    return digest.hexdigest()[:32]
+
+
+def fingerprint(llm: Any) -> dict[str, str]:
+    """What a state of `llm` depends on, by name. Pure metadata: nothing of the conversation is in it."""
+    params = llm.context_params
+    settings = [f"{name}={getattr(params, name)}" for name in _CONTEXT_FIELDS]
+    return {
+        "model": model_fingerprint(llm.model_path),
+        "adapter": f"{model_fingerprint(llm.lora_path)} {llm.lora_scale}" if llm.lora_path else "none",
+        "policy": str(llm.kv_policy),
+        "kv_budget": str(llm.kv_budget),
+        "context settings": ", ".join(settings),
+        "build": f"asl_llamacpp {version('asl_llamacpp')}, llama-cpp-python {llama_cpp.__version__}",
+    }
+
+
+def check_fingerprint(saved: dict[str, str] | None, own: dict[str, str]) -> None:
+    """StateMismatchError naming what differs."""
+    if saved is None:
+        raise StateMismatchError("the state has no fingerprint: it was not saved by asl_llamacpp")
+    for name, value in own.items():
+        if saved.get(name) != value:
+            raise StateMismatchError(
+                f"the state belongs to another {name}: it was saved with {saved.get(name)!r}, this object has {value!r}"
+            )
+
+
+def with_rows(array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """A copy of `array` with at least n rows, zeros added."""
+    longer = np.zeros((max(n, len(array)), *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _new_bytes(n: int) -> bytes:
+    """`n` uninitialized bytes, to be filled in place before anybody sees them."""
+    allocate = ctypes.pythonapi.PyBytes_FromStringAndSize
+    allocate.restype, allocate.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
+    data: bytes = allocate(None, n)
+    return data
+
+
+def _pointer(data: bytes) -> Any:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+
+
+def save(llm: Any) -> llama_cpp.LlamaState:
+    """llama-cpp-python's LlamaState with a `fingerprint`, written straight into its place: one copy, not three.
+
+    Scores are kept where there are any (logits_all=True).
+
+    Raises:
+        MemoryError: there is no room for the copy.
+        RuntimeError: llama.cpp could not write the state.
+    """
+    ctx = llm._ctx.ctx
+    size = int(llama_cpp.llama_state_get_size(ctx))
+    data = _new_bytes(size)
+    if int(llama_cpp.llama_state_get_data(ctx, _pointer(data), size)) != size:
+        raise RuntimeError("llama.cpp could not write the state")
+    n_scores = llm.n_tokens if llm._logits_all else 0
+    state = llama_cpp.LlamaState(
+        input_ids=llm.input_ids[: llm.n_tokens].copy(),
+        scores=llm.scores[:n_scores].copy(),
+        n_tokens=llm.n_tokens,
+        llama_state=data,
+        llama_state_size=size,
+        seed=llm._seed,
+    )
+    state.fingerprint = fingerprint(llm)  # type: ignore[attr-defined]
+    return state
+
+
+def load(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """Put a saved state into the context of `llm`.
+
+    Raises:
+        StateMismatchError: see `check_fingerprint`; nothing was changed.
+        ValueError: the state has more tokens than the context; nothing was changed.
+        RuntimeError: llama.cpp refused the data; the context is in no defined state.
+    """
+    check_fingerprint(getattr(state, "fingerprint", None), fingerprint(llm))
+    n = state.n_tokens
+    if n > llm._n_ctx:
+        raise ValueError(f"the state holds {n} tokens, more than n_ctx={llm._n_ctx}")
+    size = min(state.llama_state_size, len(state.llama_state))
+    read = int(llama_cpp.llama_state_set_data(llm._ctx.ctx, _pointer(state.llama_state), size)) if size else -1
+    if read != state.llama_state_size:
+        raise RuntimeError("llama.cpp refused the state: it is damaged, or of another context")
+    llm.input_ids = with_rows(state.input_ids, len(llm.input_ids))
+    llm.scores[: len(state.scores)] = state.scores
+    llm.n_tokens = n
+    llm._requires_eval = True
+    llm._seed = state.seed
