@@ -94,7 +94,9 @@ class PrunedCache:
         limit = int(self.budget.value)
         # as llama_kv_cache_layered::init_batch enlarges
         grown = sum(
-            self.shape.layer_bytes(il, self.shape.cells(layer.n_cells, max(n_tokens + CELLS_PAD, layer.n_cells // 8), il))
+            self.shape.layer_bytes(
+                il, self.shape.cells(layer.n_cells, max(n_tokens + CELLS_PAD, layer.n_cells // 8), il)
+            )
             for il, layer in enumerate(layers)
         )
         if grown > limit:
@@ -105,7 +107,7 @@ class PrunedCache:
 
 
 def check_context(ctx: Any, budget: Budget | None) -> None:
-    """BudgetError if the KV cache of a context under kv_policy="full", which never changes, exceeds a budget in bytes."""
+    """BudgetError if the KV cache of a context under kv_policy="full" exceeds a budget in bytes."""
     if budget is not None and budget.kind == "bytes" and kv_bytes(ctx) > budget.value:
         raise BudgetError(
             f"kv_policy='full' holds n_ctx cells in every layer, {kv_bytes(ctx)} bytes, and kv_budget={budget} allows "

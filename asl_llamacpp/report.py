@@ -18,7 +18,8 @@ class Progress:
     """One step of a prefill: `tokens` of `n_tokens` done at layer `layer` (0-based) of `layers`, in `phase`.
 
     `phase` is "shallow" (up to the selection layer), "deep" (after it; `n_tokens` is then the number of selected
-    tokens), "second" (the second pass of a policy that has two, over the selected tokens), or "full" (a prompt that is not pruned, batch by batch through all layers).
+    tokens), "second" (the second pass of a policy that has two, over the selected tokens), or "full" (a prompt that
+    is not pruned, batch by batch through all layers).
     """
 
     layer: int

@@ -55,7 +55,7 @@ def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost() -> No
 def test_an_answer_may_not_outgrow_the_budget() -> None:
     limit = 30 * layer_bytes(512)
     llm = load(kv_policy="snapkv:window=16", kv_budget=f"{limit}B", n_ctx=1024)
-    with pytest.raises(BudgetError, match="answer needs more KV.*max_tokens"):
+    with pytest.raises(BudgetError, match=r"answer needs more KV.*max_tokens"):
         greedy(llm, DOCUMENT, 400)
     assert llm._engine is not None and llm._engine.info().kv_bytes <= limit
     assert llm.n_tokens == N + 256
@@ -65,7 +65,7 @@ def test_an_answer_may_not_outgrow_the_budget() -> None:
 @pytest.mark.parametrize("budget", [200, 0.5])
 def test_full_keeps_everything_or_refuses(budget: float) -> None:
     llm = load(kv_policy="full", kv_budget=budget)
-    with pytest.raises(BudgetError, match="kv_policy='full' keeps all 400 tokens.*allows 200"):
+    with pytest.raises(BudgetError, match=r"kv_policy='full' keeps all 400 tokens.*allows 200"):
         llm.eval(DOCUMENT)
     if budget == 200:
         llm.eval(DOCUMENT[:200])

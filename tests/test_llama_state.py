@@ -71,7 +71,7 @@ def test_state_of_another_policy_is_refused(saved: str, loaded: str, n_ctx: int)
     llm = load(kv_policy=loaded, flash_attn=True)
     greedy(llm, prompt(100, start=250), 2)
     n_tokens = llm.n_tokens
-    with pytest.raises(StateMismatchError, match="another policy.*saved with"):
+    with pytest.raises(StateMismatchError, match=r"another policy.*saved with"):
         llm.load_state(source.save_state())
     assert llm.n_tokens == n_tokens
     tokens = prompt(300)
@@ -118,7 +118,7 @@ def test_state_of_another_model_build_or_library_is_refused(tmp_path: Path) -> N
     with pytest.raises(StateMismatchError, match="another model"):
         load(copy, kv_policy=PRUNE).load_state(state)
     state.fingerprint = {**state.fingerprint, "build": "asl_llamacpp 0.0.1"}
-    with pytest.raises(StateMismatchError, match="another build.*0.0.1"):
+    with pytest.raises(StateMismatchError, match=r"another build.*0.0.1"):
         llm.load_state(state)
     del state.fingerprint
     with pytest.raises(StateMismatchError, match="no fingerprint"):

@@ -15,12 +15,10 @@ from .full import Full
 from .gemfilter import GemFilter
 from .snapkv import SnapKV
 
-__all__ = ["ASL", "ASL2Pass", "POLICIES", "FastKV", "Full", "GemFilter", "Policy", "SnapKV", "parse_policy"]
+__all__ = ["ASL", "POLICIES", "ASL2Pass", "FastKV", "Full", "GemFilter", "Policy", "SnapKV", "parse_policy"]
 
 Policy: TypeAlias = Full | ASL | FastKV | SnapKV | GemFilter | ASL2Pass
-POLICIES: dict[str, type[Policy]] = {
-    policy.name: policy for policy in (Full, ASL, FastKV, SnapKV, GemFilter, ASL2Pass)
-}
+POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Full, ASL, FastKV, SnapKV, GemFilter, ASL2Pass)}
 
 
 def _value(text: str) -> int | float | str | None:

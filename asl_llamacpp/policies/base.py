@@ -54,8 +54,7 @@ def check_pooling(kernel: int) -> None:
 def check_kept(name: str, kept: int, window: int) -> None:
     if kept <= window:
         raise ValueError(
-            f"{name}={kept} must exceed window={window}, which is part of what is kept: "
-            f"raise {name} or lower window"
+            f"{name}={kept} must exceed window={window}, which is part of what is kept: raise {name} or lower window"
         )
 
 
