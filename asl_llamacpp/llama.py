@@ -12,11 +12,12 @@ import numpy as np
 
 from . import state
 from .budget_text import Budget, parse_budget
-from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
+from .engine.binding import Engine, UnsupportedModelError, deferred_kv
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
 from .report import PrefillReport, Progress
+from .support import unsupported_reason
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -102,13 +103,16 @@ class Llama(llama_cpp.Llama):
                 super().__init__(model_path, flash_attn=True, **kwargs)
             self._complete()
             if not kwargs.get("vocab_only"):
+                reason = unsupported_reason(self._model.model)
+                if reason is not None:
+                    raise UnsupportedModelError(reason)
                 engine = Engine(self._ctx.ctx)
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
                 self._cache = PrunedCache(engine, self._policy, shape, self._budget)
                 self._engine = engine
         except Exception as error:
-            reason = model_error(self._model.model) if hasattr(self, "_model") else None
+            reason = unsupported_reason(self._model.model) if hasattr(self, "_model") else None
             if reason is None and isinstance(error, UnsupportedModelError):
                 reason = str(error)
             self.close()
