@@ -164,14 +164,9 @@ def _choices(case: Case) -> Iterator[Choice]:
 
 def _descending(case: Case, below: int) -> Iterator[int]:
     """Numbers of cells, window < cells < min(below, n), from large to small: the largest of each allocated size."""
-    least, most = case.window + 1, min(below, case.n_tokens) - 1
-    if most < least:
-        return
-    yield most
-    size = (most + case.headroom) // CELLS_PAD * CELLS_PAD
-    while size - case.headroom >= least:
-        if size - case.headroom < most:
-            yield size - case.headroom
+    size = (min(below, case.n_tokens) - 1 + case.headroom) // CELLS_PAD * CELLS_PAD
+    while size - case.headroom > case.window:
+        yield size - case.headroom
         size -= CELLS_PAD
 
 

@@ -82,7 +82,7 @@ def _need(
     except BudgetError as error:
         note = str(error)
         if budget is None and error.needed is not None:
-            note = f"at least {_mib(error.needed)} of KV are needed, {_mib(left or 0)} are left for it"
+            note = f"at least {_mib(error.needed)} of KV are needed, {_mib(max(left or 0, 0))} are left for it"
         return Need(name, False, None, None, hidden, None, None, None, note)
     total = model.weight_bytes + hidden + planned.peak_kv_bytes
     return Need(
