@@ -51,9 +51,9 @@ def gemma_path() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Path of one of `tiny_models.TINY_MODELS` by name, written at the first call."""
+    """Path of one of `tiny_models.ALL_MODELS` by name, written at the first call."""
     folder = tmp_path_factory.mktemp("tiny")
-    return cache(lambda name: tiny_models.write(tiny_models.TINY_MODELS[name], folder / f"{name}.gguf"))
+    return cache(lambda name: tiny_models.write(tiny_models.ALL_MODELS[name], folder / f"{name}.gguf"))
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ class TinyModel:
     final_softcap: float = 0.0
     n_expert: int = 0
     n_expert_used: int = 0
+    longrope_ctx: int = 0  # > 0: factors for contexts up to this length, and others for longer ones
 
     def is_swa(self, il: int) -> bool:
         return self.n_swa > 0 and il % self.swa_period < self.swa_period - 1
@@ -48,7 +49,12 @@ GPT_OSS = TinyModel("gpt-oss", n_layer=4, n_swa=48, n_expert=4, n_expert_used=2)
 
 HEAD_96 = TinyModel("llama", n_layer=3, n_head=2, n_head_kv=2, head_dim=96)  # odd sizes of quantized rows
 
+LONGROPE = TinyModel("llama", n_layer=3, longrope_ctx=256)
+
 TINY_MODELS = {"tiny-llama": LLAMA, "tiny-head-96": HEAD_96, "tiny-gemma2": GEMMA2, "tiny-gpt-oss": GPT_OSS}
+"""Those that tests/numpy_model.py can run."""
+
+ALL_MODELS = {**TINY_MODELS, "tiny-longrope": LONGROPE}
 
 Tensor = tuple[str, NDArray[np.float32]]
 
@@ -84,6 +90,9 @@ def _write_metadata(writer: gguf.GGUFWriter, shape: TinyModel) -> None:
     if shape.attn_softcap:
         writer.add_attn_logit_softcapping(shape.attn_softcap)
         writer.add_final_logit_softcapping(shape.final_softcap)
+    if shape.longrope_ctx:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        writer.add_rope_scaling_orig_ctx_len(shape.longrope_ctx)
     if shape.n_expert:
         writer.add_expert_count(shape.n_expert)
         writer.add_expert_used_count(shape.n_expert_used)
@@ -114,6 +123,10 @@ def _tensors(shape: TinyModel, random: np.random.Generator) -> Iterator[Tensor]:
     yield "output_norm.weight", around_one(n_embd)
     if shape.arch != "gemma2":  # whose output matrix is its embedding
         yield "output.weight", normal(N_VOCAB, n_embd, scale=2.0)
+
+    if shape.longrope_ctx:
+        yield "rope_factors_short.weight", np.linspace(1, 2, shape.head_dim // 2, dtype=np.float32)
+        yield "rope_factors_long.weight", np.linspace(1, 8, shape.head_dim // 2, dtype=np.float32)
 
     for il in range(shape.n_layer):
         b = f"blk.{il}."
