@@ -189,6 +189,14 @@ def test_a_fixed_layer_fits_or_is_compressed(policy: ASL | FastKV) -> None:
     )  # one step of 256 cells below what 5000 tokens take, the answer's 256 left out
 
 
+def test_the_first_and_the_last_step_of_compression() -> None:
+    one_less = plan(SnapKV(), SHAPE, 4865, Budget("bytes", CELL * 20 * 5120))
+    assert one_less.keep == 4864 and cells(4865) == 5376
+    with pytest.raises(BudgetError) as caught:
+        plan(SnapKV(window=256), SHAPE, 4865, Budget("bytes", 1))
+    assert caught.value.needed == CELL * 20 * cells(257)  # the window alone would take a step less, but is not enough
+
+
 def test_a_second_pass_takes_the_largest_select_k_that_fits() -> None:
     planned = plan(GemFilter().resolve(20), SHAPE, 5000, Budget("bytes", CELL * 20 * 1536))
     assert planned.policy == replace(GemFilter().resolve(20), select_k=1280)

@@ -112,6 +112,7 @@ def test_a_model_that_only_full_serves(tiny_path: Callable[[str], Path], monkeyp
     assert told["unsupported"] == "it is recurrent"
     (row,) = told["policies"]
     assert (row["policy"], row["fits"], row["kv"]) == ("full", True, 6 * 3328 * 2 * 256)
+    assert row["total"] == told["weights"] + row["kv"]
     assert not planned(*arguments, "--vram", "1GiB", "--budget", "5MiB")["policies"][0]["fits"]
     assert not planned(*arguments, "--vram", "5MiB")["policies"][0]["fits"]
     rows, notes = table(*arguments)
