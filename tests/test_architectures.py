@@ -96,9 +96,8 @@ def test_proof_sees_a_difference(models: Models) -> None:
     for wrong in [(whole, off), (kept, whole)]:
         with pytest.raises(NotProven, match=r"layers divided at \[0, 4\].*logits differ"):
             prove(path, *wrong)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(NotProven, match="layer 0: the attention of 17 tokens"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(NotProven, match="scores of layer 0 differ"):
         patch.setattr(arch_proof, "_run", lambda *arguments: kept if arguments[-1] == FIRST_KEPT else whole)
-        patch.setattr(arch_proof, "WINDOW", 17)
         patch.setattr(arch_proof.Engine, "scores", lambda *_: np.full((2, N_PROMPT), 16 / N_PROMPT))
         prove(path, whole, kept)
 
