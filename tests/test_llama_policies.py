@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,3 +119,12 @@ def test_a_budget_as_large_as_the_prompt_changes_nothing() -> None:
     plain = load(kv_policy=f"fastkv:{SIZES}")
     plain.eval(DOCUMENT)
     assert logits(llm).tobytes() == logits(plain).tobytes()
+
+
+@pytest.mark.parametrize("name", ["asl", "asl-2pass", "fastkv", "gemfilter", "snapkv"])
+def test_defaults_serve_a_model_of_six_layers(tiny_path: Callable[[str], Path], name: str) -> None:
+    size = "budget" if name == "snapkv" else "select_k"
+    llm = load(tiny_path("tiny-llama"), kv_policy=f"{name}:{size}=64")
+    llm.eval(DOCUMENT)
+    # the rule needs more layers to look back at, so it selects nothing
+    assert set(report_of(llm).cells) == {"asl": {N}, "asl-2pass": {N}, "fastkv": {N, 64}}.get(name, {64})

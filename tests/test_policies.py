@@ -186,3 +186,11 @@ def test_text_form_reads_back(policy: Full | ASL, text: str) -> None:
 def test_every_policy_is_known_by_its_name() -> None:
     assert list(POLICIES) == ["full", "asl", "fastkv", "snapkv", "gemfilter", "asl-2pass"]
     assert all(parse_policy(name) == policy() for name, policy in POLICIES.items())
+
+
+@pytest.mark.parametrize("n_layer", [1, 2, 6, 7, 8, 12, 30, 80])
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "full"])
+def test_resolving_twice_changes_nothing(name: str, n_layer: int) -> None:
+    resolved = parse_policy(name).resolve(n_layer)  # type: ignore[union-attr]
+    assert resolved.resolve(n_layer) == resolved
+    assert "auto" not in str(resolved)

@@ -78,9 +78,11 @@ class ASL(Spec):
         Raises ValueError if a given layer is not in the model or a given l_max lies before the "auto" l_min.
         """
         n_layer = integer("n_layer", n_layer, 1)
+        auto = max(self.l_obs - 1, round(10 * n_layer / 32))
         for name in ("layer", "l_min", "l_max"):
-            check_layer(name, getattr(self, name), n_layer)
-        l_min = max(self.l_obs - 1, round(10 * n_layer / 32)) if self.l_min == "auto" else self.l_min
+            if name != "l_min" or self.l_min != auto:  # which a small model may not have: then the rule never fires
+                check_layer(name, getattr(self, name), n_layer)
+        l_min = auto if self.l_min == "auto" else self.l_min
         l_max = self.l_max
         if l_max == "auto":
             l_max = min(max(l_min, round(0.75 * n_layer)), n_layer - 1) if l_min < n_layer else None
