@@ -25,29 +25,43 @@ HERE = Path(__file__).resolve().parent
 SELECT_K = 1024
 LAYER = 14
 
-CONTESTANTS = {
-    "stock": ("stock", "unpatched llama.cpp"),
-    "full": ("full", "ours, kv_policy=full"),
-    "unpruned": (f"asl:tau=1e-9,l_max=none,select_k={SELECT_K}", "ours, layer by layer, the rule never fires"),
-    "layer14": (f"asl:layer={LAYER},select_k={SELECT_K}", f"ours, selection at layer {LAYER}"),
-    "asl": (f"asl:select_k={SELECT_K}", "ours, asl as it comes"),
+CONTESTANTS: dict[str, tuple[str, int | None, str]] = {  # policy, kv_budget, what it is
+    "stock": ("stock", None, "unpatched llama.cpp"),
+    "short": ("stock", None, f"unpatched llama.cpp, the last {SELECT_K} tokens alone"),
+    "full": ("full", None, "ours, kv_policy=full"),
+    "unpruned": (
+        f"asl:tau=1e-9,l_max=none,select_k={SELECT_K}",
+        None,
+        "ours, layer by layer, the rule never fires",
+    ),
+    "layer14": (f"asl:layer={LAYER},select_k={SELECT_K}", None, f"ours, selection at layer {LAYER}"),
+    "asl": (f"asl:select_k={SELECT_K}", None, "ours, asl as it comes"),
+    "budget": (
+        f"asl:layer={LAYER},select_k={SELECT_K}",
+        SELECT_K,
+        f"ours, selection at layer {LAYER}, kv_budget={SELECT_K}",
+    ),
+    "snapkv": ("snapkv", SELECT_K, f"ours, snapkv, kv_budget={SELECT_K}"),
+    "gemfilter": (f"gemfilter:select_k={SELECT_K}", None, "ours, gemfilter"),
 }
+DEFAULT = "stock,short,full,unpruned,layer14,asl,budget"
 
 
 class Process:
     """A worker with the model loaded, that is asked for one run at a time."""
 
     def __init__(self, name: str, task: dict[str, Any], tokens: list[int], stock: Path) -> None:
-        policy = CONTESTANTS[name][0]
+        policy, budget, _ = CONTESTANTS[name]
         env = dict(os.environ)
-        task = {**task, "library": "stock" if policy == "stock" else "ours", "policy": policy}
+        library = "stock" if policy == "stock" else "ours"
+        task = {**task, "library": library, "policy": policy, "kv_budget": budget}
         if policy == "stock":
             env["LLAMA_CPP_LIB_PATH"] = str(stock)
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "worker.py"), json.dumps(task)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
         )  # fmt: skip
-        self._ask(json.dumps(tokens))
+        self._ask(json.dumps(tokens[-SELECT_K:] if name == "short" else tokens))
 
     def _ask(self, line: str) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -85,7 +99,7 @@ def ideal(n: int, n_layer: int, layer: int) -> float:
 
 def measure(args: argparse.Namespace, n: int, repeats: int, tokens: list[int]) -> dict[str, Any]:
     """All contestants at one length, in turn, `repeats` rounds, the order turned round every other time."""
-    task = {"model": args.model, "n_ctx": n + 256, "threads": args.threads, "n_decode": args.decode}
+    task = {"model": args.model, "threads": args.threads, "n_decode": args.decode}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.contestants}
     for i in range(repeats):
         for name in args.contestants[:: -1 if i % 2 else 1]:
@@ -107,6 +121,7 @@ def summarize(result: dict[str, Any], model: probe.Model) -> list[dict[str, Any]
         pairs = list(zip(own, runs["stock"], strict=True))
         report = own[-1].get("report")
         layer = report["selection_layer"] if report else None
+        stock_bytes = model.stock_kv_bytes((SELECT_K if name == "short" else n) + 256)
         used = sum(report["cells"]) * model.cell_bytes if report and report["cells"] else None
         rows.append(
             {
@@ -118,10 +133,11 @@ def summarize(result: dict[str, Any], model: probe.Model) -> list[dict[str, Any]
                 "ideal_ratio": 1.0 if layer is None else ideal(n, model.n_layer, layer),
                 "decode_tok_s": statistics.median(run["decode_tok_s"] for run in own),
                 "decode_ratio": statistics.median(a["decode_tok_s"] / b["decode_tok_s"] for a, b in pairs),
+                "decode_ratio_to_short": _against(own, runs.get("short")),
                 "selection_layer": layer,
                 "kv_bytes_used": used,
-                "kv_bytes": report["kv_bytes"] if report else model.stock_kv_bytes(n + 256),
-                "peak_kv_bytes": report["peak_kv_bytes"] if report else model.stock_kv_bytes(n + 256),
+                "kv_bytes": report["kv_bytes"] if report else stock_bytes,
+                "peak_kv_bytes": report["peak_kv_bytes"] if report else stock_bytes,
                 "peak_rss": max(run["peak_rss"] for run in own),
                 "same_tokens_as_stock": all(a["tokens"] == b["tokens"] for a, b in pairs),
             }
@@ -129,20 +145,27 @@ def summarize(result: dict[str, Any], model: probe.Model) -> list[dict[str, Any]
     return rows
 
 
+def _against(own: list[dict[str, Any]], other: list[dict[str, Any]] | None) -> float | None:
+    if not other:
+        return None
+    return statistics.median(a["decode_tok_s"] / b["decode_tok_s"] for a, b in zip(own, other, strict=True))
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     lines = [
         "| prompt | contestant | selection layer | prefill s | / stock | ideal "
-        "| decode tok/s | / stock | KV MiB | peak KV MiB | peak RSS MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| decode tok/s | / stock | / short | KV MiB | peak KV MiB | peak RSS MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         layer = "-" if row["selection_layer"] is None else row["selection_layer"]
+        short = row["decode_ratio_to_short"]
         mib = [f"{row[key] / 2**20:.1f}" for key in ("kv_bytes", "peak_kv_bytes", "peak_rss")]
         lines.append(
-            f"| {row['n']} | {CONTESTANTS[row['contestant']][1]} | {layer} | {row['prefill_s']:.2f} "
+            f"| {row['n']} | {CONTESTANTS[row['contestant']][2]} | {layer} | {row['prefill_s']:.2f} "
             f"| {row['prefill_ratio']:.3f} | {row['ideal_ratio']:.3f} | {row['decode_tok_s']:.1f} "
-            f"| {row['decode_ratio']:.2f} | {' | '.join(mib)} |"
+            f"| {row['decode_ratio']:.2f} | {'-' if short is None else f'{short:.2f}'} | {' | '.join(mib)} |"
         )
     return "\n".join(lines)
 
@@ -155,7 +178,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default=None, help="GGUF file; default: the installed SmolLM2-135M-Instruct")
     parser.add_argument("--lengths", default="2048,4096,7936", help="prompt lengths in tokens")
-    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="stock must be among them")
+    parser.add_argument("--contestants", default=DEFAULT, help="stock must be among them")
     parser.add_argument("--repeats", default="7,5,5", help="rounds, one number for all lengths or one for each")
     parser.add_argument("--decode", type=int, default=64, help="tokens to decode after each prefill")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

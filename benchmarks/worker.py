@@ -14,9 +14,9 @@ from typing import Any
 
 
 def load(task: dict[str, Any]) -> Any:
-    """The model in its context; flash attention is on for every contestant."""
+    """The model in a context of its prompt and 256 tokens; flash attention is on for every contestant."""
     common = {
-        "n_ctx": task["n_ctx"],
+        "n_ctx": len(task["tokens"]) + 256,
         "n_threads": task["threads"],
         "n_threads_batch": task["threads"],
         "verbose": False,
@@ -28,7 +28,7 @@ def load(task: dict[str, Any]) -> Any:
         return llama_cpp.Llama(task["model"], **common)
     import asl_llamacpp
 
-    return asl_llamacpp.Llama(task["model"], kv_policy=task["policy"], **common)
+    return asl_llamacpp.Llama(task["model"], kv_policy=task["policy"], kv_budget=task["kv_budget"], **common)
 
 
 def cpu_seconds() -> float:
