@@ -11,6 +11,7 @@ import llama_cpp
 import numpy as np
 
 from .budget_text import Budget, parse_budget
+from .devices import OnDevices, remote_devices
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv, model_error
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
@@ -37,7 +38,7 @@ def _with_rows(array: Any, n: int) -> Any:
     return longer
 
 
-class Llama(llama_cpp.Llama):
+class Llama(OnDevices, llama_cpp.Llama):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
@@ -52,6 +53,10 @@ class Llama(llama_cpp.Llama):
             prefilled anew, because the tokens were selected for another question. Asking the same prompt again
             uses the cache either way.
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
+        rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
+            this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
+            Unauthenticated and not encrypted: for trusted networks only. A server that goes away while the object
+            is open ends the process: llama.cpp calls abort(), which cannot be caught. None: this machine alone.
 
     With a policy that prunes:
         - `embedding=True` is refused: embeddings need every token's output.
@@ -65,6 +70,8 @@ class Llama(llama_cpp.Llama):
             call that got it, with the numbers).
         BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
+        ConnectionError: an RPC server that cannot be reached, is busy with another process, or is of another version.
+        RuntimeError: `rpc_servers` in a build without RPC.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Llama(llama_cpp.Llama):
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
         flash_attn: bool | None = None,
+        rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._policy = parse_policy(kv_policy)
@@ -87,6 +95,10 @@ class Llama(llama_cpp.Llama):
         self._cache: PrunedCache | None = None
         self._stage: str | None = None  # within generate: "prompt" until that is evaluated, then "decode"
         self._echo_logprobs = False
+        self.rpc_servers = rpc_servers
+        self._devices = remote_devices(rpc_servers)
+        if rpc_servers is not None:
+            kwargs.setdefault("n_gpu_layers", -1)
 
         if not self._policy.prunes:
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
@@ -153,6 +165,7 @@ class Llama(llama_cpp.Llama):
             super().close()
             closed: Any = _Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
+        self._devices = None
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after those evaluated so far.
@@ -309,5 +322,5 @@ class Llama(llama_cpp.Llama):
         self.last_prefill = getattr(state, "last_prefill", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        policy = {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
-        return {**super().__getstate__(), **policy}  # type: ignore[no-untyped-call]
+        own = {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
+        return {**super().__getstate__(), **own, "rpc_servers": self.rpc_servers}  # type: ignore[no-untyped-call]
