@@ -13,9 +13,9 @@ import pytest
 from llama_fixtures import cells, greedy, load, prompt
 from rpc_servers import Server
 
-RULE = "asl:select_k=256"
-POLICIES = ["asl:layer=14,select_k=256", RULE, "full"]
-N_PROMPT, N_ANSWER = 600, 8
+RULE = "asl:l_min=7,l_max=none,select_k=128"
+POLICIES = ["asl:layer=14,select_k=128", RULE, "full"]
+N_PROMPT, N_ANSWER = 402, 8
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def servers() -> Iterator[list[Server]]:
 
 
 def run(policy: str, **settings: Any) -> dict[str, Any]:
-    """What a prompt of 600 tokens leads to."""
-    with closing(load(kv_policy=policy, n_ctx=1024, **settings)) as llm:
+    """What a prompt of 402 tokens, four ubatches, leads to."""
+    with closing(load(kv_policy=policy, n_ubatch=128, **settings)) as llm:
         answer = greedy(llm, prompt(N_PROMPT), N_ANSWER)
         report = llm.last_prefill
         assert report is not None
@@ -44,7 +44,7 @@ def local(policy: str) -> dict[str, Any]:
 def test_the_policies_of_this_file_prune() -> None:
     assert local(POLICIES[0])["layer"] == 14
     assert local(RULE)["layer"] is not None
-    assert len(local(RULE)["selected"]) == 256
+    assert len(local(RULE)["selected"]) == 128
 
 
 @pytest.mark.parametrize("policy", POLICIES)
