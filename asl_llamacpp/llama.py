@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp
@@ -12,15 +11,14 @@ import numpy as np
 
 from . import state
 from .budget_text import Budget, parse_budget
+from .devices import OnDevices, remote_devices
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv
+from .generation import GuardedGeneration
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
 from .report import PrefillReport, Progress
 from .support import unsupported_reason
-
-_GENERATE = inspect.signature(llama_cpp.Llama.generate)
-_COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
 
 
 class _Closed:
@@ -30,7 +28,7 @@ class _Closed:
         raise ValueError("this Llama was closed: make a new one")
 
 
-class Llama(llama_cpp.Llama):
+class Llama(OnDevices, GuardedGeneration):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
@@ -45,6 +43,10 @@ class Llama(llama_cpp.Llama):
             prefilled anew, because the tokens were selected for another question. Asking the same prompt again
             uses the cache either way.
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
+        rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
+            this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
+            Unauthenticated and not encrypted: for trusted networks only. A server that goes away while the object
+            is open ends the process: llama.cpp calls abort(), which cannot be caught. None: this machine alone.
 
     With a policy that prunes:
         - `embedding=True` is refused: embeddings need every token's output.
@@ -59,6 +61,8 @@ class Llama(llama_cpp.Llama):
             call that got it, with the numbers).
         BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
+        ConnectionError: an RPC server that cannot be reached, is busy with another process, or is of another version.
+        RuntimeError: `rpc_servers` in a build without RPC.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Llama(llama_cpp.Llama):
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
         flash_attn: bool | None = None,
+        rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._policy = parse_policy(kv_policy)
@@ -79,8 +84,10 @@ class Llama(llama_cpp.Llama):
         self.last_prefill: PrefillReport | None = None
         self._engine: Engine | None = None
         self._cache: PrunedCache | None = None
-        self._stage: str | None = None  # within generate: "prompt" until that is evaluated, then "decode"
-        self._echo_logprobs = False
+        self.rpc_servers = rpc_servers
+        self._devices = remote_devices(rpc_servers)
+        if rpc_servers is not None:
+            kwargs.setdefault("n_gpu_layers", -1)
 
         if not self._policy.prunes:
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
@@ -156,6 +163,7 @@ class Llama(llama_cpp.Llama):
             super().close()
             closed: Any = _Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
+        self._devices = None
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after those evaluated so far.
@@ -250,43 +258,6 @@ class Llama(llama_cpp.Llama):
             return False
         return len(tokens) == n_pruned or self.kv_reuse
 
-    def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Sequence[int] | None, None]:
-        """Generate tokens as the parent does; what the cache holds is used only where it may be."""
-        tokens = list(tokens)
-        reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
-        if reset and not self._may_reuse(tokens):
-            self.reset()
-        if self._echo_logprobs and self._prunes(len(tokens)):
-            raise ValueError(
-                f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
-                f"kv_policy={str(self._policy)!r} prunes them: drop echo, or use kv_policy='full'"
-            )
-        stream, stage, sent = super().generate(tokens, *args, **kwargs), "prompt", None
-        while True:
-            # only while the parent's generator runs: between two tokens the caller may evaluate something else
-            self._stage = stage
-            try:
-                token = stream.send(sent)
-            except StopIteration:
-                return
-            finally:
-                stage, self._stage = self._stage, None
-            sent = yield token
-
-    def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
-        bound = _COMPLETION.bind(self, *args, **kwargs).arguments
-        echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
-        completion = super()._create_completion(*args, **kwargs)
-        while True:
-            self._echo_logprobs = echo_logprobs
-            try:
-                chunk = next(completion)
-            except StopIteration:
-                return
-            finally:
-                self._echo_logprobs = False
-            yield chunk
-
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
         saved = state.save(self)
@@ -318,6 +289,7 @@ class Llama(llama_cpp.Llama):
     def __getstate__(self) -> dict[str, Any]:
         values = super().__getstate__()  # type: ignore[no-untyped-call]
         values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
+        values |= {"rpc_servers": self.rpc_servers}
         return {**values, "saved": self.save_state() if self.n_tokens else None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import ask, info, plan
+from . import ask, info, plan, rpc_server
 
 app = typer.Typer(
     name="asl-llamacpp",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("ask")(ask.ask)
 app.command("info")(info.info)
 app.command("plan")(plan.plan)
+app.command("rpc-server")(rpc_server.rpc_server)
 
 
 def main() -> None:

@@ -37,6 +37,10 @@ def ask(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 256,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
     n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
+    rpc: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
     ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = BATCH,
     report: Annotated[bool, typer.Option("--report", help="Print what was pruned, on stderr.")] = False,
@@ -60,6 +64,7 @@ def ask(
             "n_threads": threads,
             "n_threads_batch": threads,
             "n_gpu_layers": n_gpu_layers,
+            "rpc_servers": rpc,
             "kv_policy": kv_policy,
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:

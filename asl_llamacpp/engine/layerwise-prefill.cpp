@@ -37,6 +37,15 @@ size_t llama_layerwise_hidden::bytes() const {
     return buf ? ggml_backend_buffer_get_size(buf.get()) : 0;
 }
 
+llama_layerwise_hidden llama_layerwise_hidden::copy_to(ggml_backend_buffer_type_t buft) const {
+    llama_layerwise_hidden res;
+    res.alloc(buft, t->ne[0], t->ne[1]);
+
+    ggml_backend_tensor_copy(t, res.t);
+
+    return res;
+}
+
 llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t> & idxs) const {
     llama_layerwise_hidden res;
     res.alloc(ggml_backend_buffer_get_type(buf.get()), t->ne[0], idxs.size());
@@ -269,8 +278,14 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
 
     llama_layerwise_group group = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
 
+    // the hidden states follow the layers, so that they cross to another device once, not with every layer there
+    ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
+
     if (!hidden.t && il_end < n_layer()) {
-        hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_begin)), ctx.model.hparams.n_embd, n_tokens);
+        hidden.alloc(buft, ctx.model.hparams.n_embd, n_tokens);
+    } else if (hidden.t && ggml_backend_buffer_get_type(hidden.buf.get()) != buft) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
+        hidden = hidden.copy_to(buft);
     }
 
     llama_layerwise_pass pass;

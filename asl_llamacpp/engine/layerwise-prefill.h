@@ -36,6 +36,8 @@ struct llama_layerwise_hidden {
 
     size_t bytes() const;
 
+    llama_layerwise_hidden copy_to(ggml_backend_buffer_type_t buft) const;
+
     // the rows at these indices, which are strictly increasing
     llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
 };
