@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import llama_cpp
@@ -14,28 +13,24 @@ from .engine import ggml
 class RemoteDevices:
     """The devices for one model: those of the servers in the order given, then this machine's GPUs.
 
-    They are handed to the model alone; other models of the process stay where they are. A server that this process
-    is connected to is not asked again whether it is there: it serves one connection, which its models share.
+    They are handed to that model alone; other models of the process stay where they are. A server takes one model at a
+    time, of one process: where two share it, llama.cpp ends the process when the first of them is closed.
 
     Raises:
         ValueError, ConnectionError, RuntimeError: as `remote_devices`.
     """
 
     def __init__(self, servers: str) -> None:
-        self.addresses = rpc.parse_addresses(servers)
+        addresses = rpc.parse_addresses(servers)
         ggml.check_rpc()
-        devices: list[ggml.Device] = []
-        for address in self.addresses:
-            if not any(address in other.addresses for other in _in_use):
-                rpc.greet(address)
-            devices += ggml.rpc_devices(address)
-        devices += ggml.local_gpus()
+        for address in addresses:
+            rpc.greet(address)
+        devices = [device for address in addresses for device in ggml.rpc_devices(address)] + ggml.local_gpus()
         # llama.cpp runs one more backend, the CPU's, and ends the process if they are too many
         limit = llama_cpp.llama_max_devices() - 1
         if not 0 < len(devices) <= limit:
             raise ValueError(f"rpc_servers={servers!r} makes {len(devices)} devices; a model takes 1 to {limit}")
         self._array = ggml.device_array(devices)
-        _in_use.add(self)
 
     @property
     def pointer(self) -> int:
@@ -43,15 +38,12 @@ class RemoteDevices:
         return ggml.address_of(self._array)
 
 
-_in_use: weakref.WeakSet[RemoteDevices] = weakref.WeakSet()
-
-
 def remote_devices(servers: str | None) -> RemoteDevices | None:
     """The devices of the RPC servers "host:port,host:port" and of this machine; None for None.
 
     Raises:
         ValueError: a malformed address, or more devices than a model takes.
-        ConnectionError: a server that cannot be reached, is busy with another process, or is of another version.
+        ConnectionError: a server that cannot be reached, is busy with another model, or is of another version.
         RuntimeError: the library was built without RPC.
     """
     return None if servers is None else RemoteDevices(servers)

@@ -45,8 +45,9 @@ class Llama(OnDevices, GuardedGeneration):
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
         rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
             this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
-            Unauthenticated and not encrypted: for trusted networks only. A server that goes away while the object
-            is open ends the process: llama.cpp calls abort(), which cannot be caught. None: this machine alone.
+            A server takes one model at a time. No password, no encryption: for trusted networks only. A server
+            that goes away while the object is open ends the process: llama.cpp calls abort(), which cannot be
+            caught. None: this machine alone.
 
     With a policy that prunes:
         - `embedding=True` is refused: embeddings need every token's output.
@@ -61,7 +62,7 @@ class Llama(OnDevices, GuardedGeneration):
             call that got it, with the numbers).
         BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
-        ConnectionError: an RPC server that cannot be reached, is busy with another process, or is of another version.
+        ConnectionError: an RPC server that cannot be reached, is busy with another model, or of another version.
         RuntimeError: `rpc_servers` in a build without RPC.
     """
 
@@ -163,7 +164,6 @@ class Llama(OnDevices, GuardedGeneration):
             super().close()
             closed: Any = _Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
-        self._devices = None
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after those evaluated so far.

@@ -60,7 +60,7 @@ def greet(address: str) -> None:
             except TimeoutError:
                 raise ConnectionError(
                     f"the RPC server at {address} does not answer within {TIMEOUT:g} s: "
-                    "it serves one process at a time, and may be busy with another"
+                    "it serves one model at a time, and may be busy with another"
                 ) from None
             except OSError:
                 answer = b""
@@ -88,7 +88,7 @@ def _unreachable(address: str) -> str:
 def serve(
     host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, threads: int | None = None, cache: Path | None = None
 ) -> None:
-    """Offer this machine's GPUs, or else its CPU, to one client process at a time, until the process is ended.
+    """Offer this machine's GPUs, or else its CPU, to one model at a time, until the process is ended.
 
     Whoever can connect can use the machine, and nothing is encrypted: for trusted networks only.
 
@@ -105,7 +105,11 @@ def serve(
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
     address = f"{socket.gethostbyname(host)}:{port}"
+    threads = threads or max(1, (os.cpu_count() or 1) // 2)
     # the C code does not come back to Python, where Ctrl-C would be noticed
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ggml.run_rpc_server(address, threads or max(1, (os.cpu_count() or 1) // 2), None if cache is None else str(cache))
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        ggml.run_rpc_server(address, threads, None if cache is None else str(cache))
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     raise OSError(f"cannot listen on {address}: the port may be in use")
