@@ -77,5 +77,5 @@ def impostor(answer: bytes | None) -> Iterator[str]:
 
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
-        yield "127.0.0.1:{}".format(listener.getsockname()[1])
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
         thread.join(10)

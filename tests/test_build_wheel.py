@@ -93,7 +93,7 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     names = {name for name in files if not name.endswith(".py")}
     suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
     libraries = {Path(name).name for name in names if name.startswith("asl_llamacpp/lib/")}
-    assert {f"lib{name}{suffix}" for name in ("llama", "ggml", "ggml-base", "ggml-cpu")} <= libraries
+    assert {f"lib{name}{suffix}" for name in ("llama", "ggml", "ggml-base", "ggml-cpu", "ggml-rpc")} <= libraries
     assert {name for name in libraries if not name.endswith(suffix)} == {"LICENSE-llama-cpp.txt"}
     others = {name for name in names if not name.startswith("asl_llamacpp/lib/")}
     data = {f"asl_llamacpp/data/{name}" for name in ("architectures.json", "hacker-folklore.txt")}
