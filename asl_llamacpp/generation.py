@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import llama_cpp
+from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -34,6 +35,14 @@ class GuardedGeneration(llama_cpp.Llama):
     def _may_reuse(self, tokens: list[int]) -> bool:
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
         raise NotImplementedError
+
+    def _refuse_images(self) -> None:
+        """ValueError where images may be among the tokens: their handlers write KV cells themselves."""
+        if isinstance(self.chat_handler, (Llava15ChatHandler, MTMDChatHandler)):
+            raise ValueError(
+                f"kv_policy={str(self.kv_policy)!r} cannot prune a prompt that a chat handler may put images into: "
+                "use kv_policy='full', or a shorter prompt"
+            )
 
     def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Sequence[int] | None, None]:
         """Generate tokens as the parent does; what the cache holds is used only where it may be."""

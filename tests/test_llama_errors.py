@@ -9,6 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from llama_cpp.llama_chat_format import Llava15ChatHandler
 from llama_fixtures import PRUNE, WHOLE, default_model, greedy, load, prompt, prompt_logits, run_python, text
 
 # isort: split
@@ -264,3 +265,14 @@ def test_refusal_of_echo_ends_with_its_completion() -> None:
     llm = load(kv_policy=PRUNE, logits_all=True)
     llm("The sky", echo=True, logprobs=1, max_tokens=1)
     assert greedy(llm, DOCUMENT, 2) == greedy(load(kv_policy=PRUNE), DOCUMENT, 2)
+
+
+def test_images_are_refused_where_the_prompt_is_pruned() -> None:
+    class Handler(Llava15ChatHandler):
+        def __init__(self) -> None:  # needs no projector to be refused
+            pass
+
+    llm = load(kv_policy=PRUNE, chat_handler=Handler())
+    llm.eval(prompt(60))
+    with pytest.raises(ValueError, match="images"):
+        llm.eval(prompt(20, start=60))

@@ -12,6 +12,7 @@ import typer
 
 from .. import models
 from ..answering import Query, answer, fit_context, measure, stream_answer
+from ..budget import parse_budget
 from ..documents import read_document
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
@@ -29,8 +30,14 @@ def ask(
         typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="What to prune: full, asl, or a spec such as asl:tau=0.4,select_k=1024.")
+        str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
     ] = "asl",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="What the KV cache may hold: 2048 (tokens), 10% (of the prompt) or 2GiB.", show_default="no limit"
+        ),
+    ] = None,
     n_ctx: Annotated[
         int | None, typer.Option(min=1, help="Context, tokens.", show_default="the smallest that fits")
     ] = None,
@@ -66,6 +73,7 @@ def ask(
             "n_gpu_layers": n_gpu_layers,
             "rpc_servers": rpc,
             "kv_policy": kv_policy,
+            "kv_budget": parse_budget(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
             if as_json:

@@ -1,5 +1,7 @@
 #include "layerwise-memory.h"
 
+#include "layerwise-state.h"
+
 #include "llama-batch.h"
 #include "llama-impl.h"
 #include "llama-io.h"
@@ -16,7 +18,12 @@
 
 static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
 
-static constexpr uint32_t STATE_MAGIC = 0x6c61796c;
+// there is one sequence only; llama_kv_cache would end the process
+static void check_state_seq(llama_seq_id seq_id) {
+    if (seq_id != -1 && seq_id != 0) {
+        throw std::runtime_error("there is no sequence " + std::to_string(seq_id));
+    }
+}
 
 static uint64_t next_layout() {
     static std::atomic<uint64_t> layout { 0 };
@@ -396,32 +403,42 @@ std::map<ggml_backend_buffer_type_t, size_t> llama_kv_cache_layered::memory_brea
 }
 
 void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
-    const uint32_t n_groups = groups.size();
+    check_state_seq(seq_id);
 
-    io.write(&STATE_MAGIC,   sizeof(STATE_MAGIC));
-    io.write(&n_groups,      sizeof(n_groups));
-    io.write(&pos_removable, sizeof(pos_removable));
+    // a part of the cells would not do: reading begins with an empty cache
+    flags &= ~LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY;
 
-    for (int32_t il = 0; il < n_layer_; ++il) {
-        const uint8_t is_compressed = compressed[il];
+    llama_layerwise_write_state(io, [&](llama_io_write_i & out) {
+        const uint32_t n_groups = groups.size();
 
-        io.write(&is_compressed, sizeof(is_compressed));
-    }
+        out.write(&n_groups,      sizeof(n_groups));
+        out.write(&pos_removable, sizeof(pos_removable));
 
-    for (const auto & group : groups) {
-        const uint32_t n_cells     = group.n_cells();
-        const uint32_t n_cells_swa = group.kv_swa ? group.kv_swa->get_size() : 0;
+        for (int32_t il = 0; il < n_layer_; ++il) {
+            const uint8_t is_compressed = compressed[il];
 
-        io.write(&group.il_begin, sizeof(group.il_begin));
-        io.write(&group.il_end,   sizeof(group.il_end));
-        io.write(&n_cells,        sizeof(n_cells));
-        io.write(&n_cells_swa,    sizeof(n_cells_swa));
+            out.write(&is_compressed, sizeof(is_compressed));
+        }
 
-        group.mem->state_write(io, seq_id, flags);
-    }
+        for (const auto & group : groups) {
+            const uint32_t n_cells     = group.n_cells();
+            const uint32_t n_cells_swa = group.kv_swa ? group.kv_swa->get_size() : 0;
+
+            out.write(&group.il_begin, sizeof(group.il_begin));
+            out.write(&group.il_end,   sizeof(group.il_end));
+            out.write(&n_cells,        sizeof(n_cells));
+            out.write(&n_cells_swa,    sizeof(n_cells_swa));
+
+            group.mem->state_write(out, seq_id, flags);
+        }
+    });
 }
 
 void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) {
+    check_state_seq(seq_id);
+
+    flags &= ~LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY;
+
     if (interrupt()) {
         throw std::runtime_error("a layer-wise prefill is running");
     }
@@ -429,55 +446,54 @@ void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_i
     clear(true);
 
     try {
-        uint32_t magic;
-        uint32_t n_groups;
-
-        io.read(&magic,    sizeof(magic));
-        io.read(&n_groups, sizeof(n_groups));
-
-        if (magic != STATE_MAGIC) {
-            throw std::runtime_error("the state is not one of a layered KV cache");
-        }
-
-        io.read(&pos_removable, sizeof(pos_removable));
-
-        for (int32_t il = 0; il < n_layer_; ++il) {
-            uint8_t is_compressed;
-
-            io.read(&is_compressed, sizeof(is_compressed));
-            compressed[il] = is_compressed;
-        }
-
-        for (uint32_t ig = 0; ig < n_groups; ++ig) {
-            int32_t  il_begin;
-            int32_t  il_end;
-            uint32_t n_cells;
-            uint32_t n_cells_swa;
-
-            io.read(&il_begin,    sizeof(il_begin));
-            io.read(&il_end,      sizeof(il_end));
-            io.read(&n_cells,     sizeof(n_cells));
-            io.read(&n_cells_swa, sizeof(n_cells_swa));
-
-            const int32_t il_prev = groups.empty() ? 0 : groups.back().il_end;
-
-            if (il_begin != il_prev || il_end <= il_begin || il_end > n_layer_ || n_cells == 0 || n_cells > n_ctx || n_cells_swa > n_ctx) {
-                throw std::runtime_error("the state's layers or cells do not match this context");
-            }
-
-            // the transposed V cannot grow later, see n_cells_for
-            groups.push_back(make_group(il_begin, il_end, v_trans ? n_ctx : n_cells, n_cells_swa));
-            new_layout();
-
-            groups.back().mem->state_read(io, seq_id, flags);
-        }
-
-        if (n_groups > 0 && groups.back().il_end != n_layer_) {
-            throw std::runtime_error("the state does not hold all layers");
-        }
+        llama_layerwise_read_state(io, flags & LLAMA_STATE_SEQ_FLAGS_ON_DEVICE, [&](llama_io_read_i & in) {
+            read_groups(in, seq_id, flags);
+        });
     } catch (...) {
         clear(true);
         throw;
+    }
+}
+
+void llama_kv_cache_layered::read_groups(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) {
+    uint32_t n_groups;
+
+    io.read(&n_groups,      sizeof(n_groups));
+    io.read(&pos_removable, sizeof(pos_removable));
+
+    for (int32_t il = 0; il < n_layer_; ++il) {
+        uint8_t is_compressed;
+
+        io.read(&is_compressed, sizeof(is_compressed));
+        compressed[il] = is_compressed;
+    }
+
+    for (uint32_t ig = 0; ig < n_groups; ++ig) {
+        int32_t  il_begin;
+        int32_t  il_end;
+        uint32_t n_cells;
+        uint32_t n_cells_swa;
+
+        io.read(&il_begin,    sizeof(il_begin));
+        io.read(&il_end,      sizeof(il_end));
+        io.read(&n_cells,     sizeof(n_cells));
+        io.read(&n_cells_swa, sizeof(n_cells_swa));
+
+        const int32_t il_prev = groups.empty() ? 0 : groups.back().il_end;
+
+        if (il_begin != il_prev || il_end <= il_begin || il_end > n_layer_ || n_cells == 0 || n_cells > n_ctx || n_cells_swa > n_ctx) {
+            throw std::runtime_error("the state's layers or cells do not match this context");
+        }
+
+        // the transposed V cannot grow later, see n_cells_for
+        groups.push_back(make_group(il_begin, il_end, v_trans ? n_ctx : n_cells, n_cells_swa));
+        new_layout();
+
+        groups.back().mem->state_read(io, seq_id, flags);
+    }
+
+    if (n_groups > 0 && groups.back().il_end != n_layer_) {
+        throw std::runtime_error("the state does not hold all layers");
     }
 }
 

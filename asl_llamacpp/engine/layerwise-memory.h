@@ -136,6 +136,8 @@ private:
     bool interrupt(); // see llama_layerwise::interrupt
     bool is_empty() const;
 
+    void read_groups(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags);
+
     void note_peak(size_t n_bytes_extra);
     void new_layout();
 };
