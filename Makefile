@@ -22,12 +22,13 @@ WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
 CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
 
 export PATH := $(BIN):$(PATH)
-.PHONY: help demo test lint format libraries stock architectures wheel cuda-check clean FORCE
+.PHONY: help demo test sanitize lint format libraries stock architectures wheel cuda-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        answer a question over a long document with the default model"
 	@echo "make test        build, and run the whole test suite (PYTEST_ARGS=...)"
+	@echo "make sanitize    fuzz the C API under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make lint        ruff and mypy; make format rewrites"
 	@echo "make libraries   build asl_llamacpp/lib"
 	@echo "make architectures  prove which architectures work, write their list and the README's table"
@@ -97,6 +98,13 @@ libraries: $(NATIVE)/build.ninja $(VENV)/.package
 # the unpatched libllama too, in $(NATIVE)/stock/lib; once on, it stays on
 stock: $(NATIVE)/build.ninja
 	@grep -q '^ASL_BUILD_STOCK:BOOL=ON' $(NATIVE)/CMakeCache.txt || $(CONFIGURE) -B $(NATIVE) -DASL_BUILD_STOCK=ON
+
+# a build of its own, in build/sanitized, and drivers without Python
+sanitize: $(SDIST) $(VENV)/.test
+	$(WITH_SDIST) cmake --log-level=NOTICE -S tests/sanitized -B build/sanitized -G Ninja \
+	    -DPython3_EXECUTABLE=$(BIN)/python
+	$(WITH_SDIST) cmake --build build/sanitized --parallel $(JOBS)
+	$(BIN)/python tests/sanitized/run.py build/sanitized
 
 architectures: stock libraries $(VENV)/.test
 	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python tests/update_architectures.py

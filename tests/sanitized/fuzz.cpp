@@ -1,0 +1,348 @@
+// Random calls with random arguments, also from the progress callback. Whatever they return, nothing crashes, what is
+// promised about the return values holds, and after an abort a correct prefill gives the right logits.
+//
+//     fuzz MODEL.gguf SEED N_STEPS
+
+#include "bench.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <utility>
+#include <vector>
+
+struct fuzz {
+    fuzz(bench & b, uint64_t seed) : b(b), ctx(b.ctx), random(seed) {}
+
+    bench         & b;
+    llama_context * ctx;
+
+    std::mt19937_64 random;
+
+    bool within_run = false; // called from the progress callback
+    bool meddled    = false; // which did something that may end the run
+
+    int32_t n_window = 0; // of the last prefill
+
+    int64_t n_calls[6] = {}; // by status
+    int64_t n_compressed = 0;
+
+    int32_t integer(int64_t low, int64_t high) { return low + (int64_t) (random() % (uint64_t) (high - low + 1)); }
+
+    bool chance(double p) { return random() % 1000 < p*1000; }
+
+    int32_t layer() { return integer(-2, b.n_layer + 1); }
+
+    // checks what every call promises about its status
+    int32_t call(const std::function<int32_t()> & f) {
+        const auto before = b.info();
+        const auto status = f();
+        const auto after  = b.info();
+
+        CHECK(status >= LLAMA_LAYERWISE_STATUS_OK && status <= LLAMA_LAYERWISE_STATUS_FAILED);
+        n_calls[status]++;
+
+        if (status == LLAMA_LAYERWISE_STATUS_INVALID) {
+            CHECK(memcmp(&before, &after, sizeof(before)) == 0 || meddled);
+        } else if (status != LLAMA_LAYERWISE_STATUS_OK) {
+            CHECK(within_run || (after.n_tokens == 0 && after.n_groups == 0 && after.kv_bytes == 0 && after.hidden_bytes == 0));
+        }
+
+        return status;
+    }
+
+    // ---- the prefill ----
+
+    void begin() {
+        const int32_t n = chance(0.9) ? integer(0, 120) : integer(-3, 2*b.N_CTX);
+
+        std::vector<int32_t> tokens(std::max(n, 0));
+        for (auto & token : tokens) {
+            token = integer(0, b.n_vocab - 1);
+        }
+        if (!tokens.empty() && chance(0.05)) {
+            tokens[random() % tokens.size()] = chance(0.5) ? -integer(1, INT32_MAX) : integer(b.n_vocab, INT32_MAX);
+        }
+
+        const int32_t window   = chance(0.9) ? integer(1, 20) : integer(-3, 130);
+        const int32_t headroom = chance(0.9) ? integer(0, 300) : chance(0.5) ? -1 : INT32_MAX;
+
+        if (call([&] { return llama_layerwise_begin(ctx, chance(0.98) ? tokens.data() : nullptr, n, window, headroom); }) == LLAMA_LAYERWISE_STATUS_OK) {
+            n_window = window;
+        }
+    }
+
+    static bool on_progress(int32_t, int32_t, int32_t, int32_t, void * user_data) {
+        auto & f = *(fuzz *) user_data;
+
+        if (f.chance(0.1)) {
+            f.within_run = true;
+            f.step();
+            f.within_run = false;
+        }
+
+        return !f.chance(0.01);
+    }
+
+    void run() {
+        const int32_t il_next = b.info().il_next;
+        const int32_t begin   = chance(0.95) ? il_next : layer();
+        const int32_t end     = begin + (chance(0.95) ? integer(1, 2) : integer(-2, b.n_layer + 1));
+        const int32_t scoring = chance(0.97) ? integer(0, 2) : integer(-5, 5);
+
+        if (!within_run) {
+            meddled = chance(0.5);
+            llama_layerwise_set_progress(ctx, meddled ? on_progress : nullptr, this);
+        } else {
+            llama_layerwise_set_progress(ctx, nullptr, nullptr); // in vain: the run goes on with the one it has
+        }
+
+        call([&] { return llama_layerwise_run(ctx, begin, end, scoring); });
+        meddled = within_run;
+    }
+
+    void keep() {
+        const auto    info   = b.info();
+        const int32_t window = chance(0.9) ? n_window : integer(0, 20);
+
+        std::vector<int32_t> positions;
+        for (int32_t i = 0; i < info.n_tokens; ++i) {
+            if (i + window >= info.n_tokens || i % 3 != 0) { // the same each time, so that it can be done twice
+                positions.push_back(i);
+            }
+        }
+        if (!positions.empty() && chance(0.1)) {
+            positions[random() % positions.size()] = chance(0.5) ? integer(-2, info.n_tokens + 1) : integer(INT32_MIN/2, INT32_MAX/2);
+        }
+
+        const int32_t n = chance(0.97) ? (int32_t) positions.size() : integer(INT32_MIN/2, 0);
+        call([&] { return llama_layerwise_keep(ctx, chance(0.98) ? positions.data() : nullptr, n); });
+    }
+
+    void compress() {
+        const auto    info   = b.info();
+        const int32_t il     = chance(0.9) ? info.il_next - 1 : layer();
+        const bool    exists = il >= 0 && il < b.n_layer;
+
+        // as many heads and tokens as the layer has, nearly always
+        const int32_t n_head_kv = exists && chance(0.95) ? b.layers[il].n_head_kv : integer(-1, 5);
+        const int32_t n_tokens  = chance(0.95) ? info.n_kept : integer(0, 2*b.N_CTX);
+        const int32_t n_window  = std::min(chance(0.9) ? this->n_window : integer(1, 24), n_tokens);
+        const int32_t n_cells   = chance(0.95) ? integer(n_window, n_tokens) : integer(-2, n_tokens + 2);
+
+        std::vector<int32_t> cells;
+        if (n_cells >= n_window && n_cells <= n_tokens) {
+            cells = choose(std::max(n_head_kv, 0), n_cells, n_tokens, n_window, random());
+        } else {
+            cells.resize(std::max(n_head_kv, 0)*std::max(n_cells, 0));
+        }
+        if (!cells.empty() && chance(0.05)) {
+            cells[random() % cells.size()] = chance(0.5) ? integer(-2, n_tokens + 1) : integer(INT32_MIN/2, INT32_MAX/2);
+        }
+
+        n_compressed += call([&] {
+            return llama_layerwise_compress(ctx, il, chance(0.98) ? cells.data() : nullptr, n_head_kv, n_cells);
+        }) == LLAMA_LAYERWISE_STATUS_OK;
+    }
+
+    void end() {
+        if (b.info().il_next < b.n_layer && chance(0.8)) {
+            return;
+        }
+
+        call([&] { return llama_layerwise_end(ctx); });
+    }
+
+    void stop() {
+        llama_layerwise_abort(ctx);
+        CHECK(within_run || b.info().kv_bytes == 0);
+    }
+
+    // ---- what can be asked; each answer goes into room of exactly the size that is named ----
+
+    void scores() {
+        const int32_t il = chance(0.8) ? b.info().il_next - 1 : layer();
+        const int64_t n  = chance(0.8) && il >= 0 && il < b.n_layer ? b.layers[il].n_head*b.info().n_kept : integer(0, 500);
+
+        std::vector<float> out(n);
+        const int32_t status = call([&] { return llama_layerwise_scores(ctx, il, out.data(), n); });
+
+        CHECK(status != LLAMA_LAYERWISE_STATUS_OK || std::none_of(out.begin(), out.end(), [](float x) { return x != x; }));
+    }
+
+    void look() {
+        const int32_t il = layer();
+
+        llama_layerwise_layer layer;
+        call([&] { return llama_layerwise_get_layer(ctx, il, chance(0.95) ? &layer : nullptr); });
+        call([&] { return llama_layerwise_get_info(ctx, nullptr); });
+
+        const int32_t n_out = integer(-1, 300);
+        std::vector<int32_t> out(std::max(n_out, 0));
+        const int32_t n = llama_layerwise_get_positions(ctx, il, chance(0.95) ? out.data() : nullptr, n_out);
+        CHECK(n >= -1 && n <= b.N_CTX);
+
+        uint64_t bytes = 0;
+        for (int32_t i = 0; i < b.n_layer; ++i) {
+            CHECK(llama_layerwise_get_layer(ctx, i, &layer) == LLAMA_LAYERWISE_STATUS_OK);
+            CHECK(layer.n_cells <= layer.n_cells_max);
+            bytes += layer.bytes;
+        }
+        CHECK(bytes == b.info().kv_bytes && bytes == llama_layerwise_kv_bytes(ctx));
+        CHECK(llama_layerwise_error(ctx) != nullptr);
+    }
+
+    void without_context() {
+        int32_t data[4] = {};
+
+        CHECK(llama_layerwise_begin   (nullptr, data, 4, 1, 0) == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_run     (nullptr, 0, 1, 0)       == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_keep    (nullptr, data, 4)       == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_compress(nullptr, 0, data, 1, 4) == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_end     (nullptr)                == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_get_positions(nullptr, 0, data, 4) == -1);
+        CHECK(llama_layerwise_kv_bytes(nullptr) == 0);
+        llama_layerwise_abort(nullptr);
+        llama_layerwise_set_progress(nullptr, nullptr, nullptr);
+        CHECK(strlen(llama_layerwise_error(nullptr)) > 0);
+
+        llama_layerwise_shape shape;
+        CHECK(llama_layerwise_model_layer(b.model, layer() + 2*b.n_layer, &shape) == LLAMA_LAYERWISE_STATUS_INVALID);
+    }
+
+    void check() {
+        call([&] { return llama_layerwise_check(ctx); });
+    }
+
+    // ---- llama.cpp's own functions on the same context ----
+
+    void decode() {
+        const bool    prefilling = b.info().n_tokens > 0;
+        const int32_t n          = integer(1, chance(0.9) ? 40 : b.N_CTX);
+        const int32_t pos        = llama_memory_seq_pos_max(b.memory(), 0) + (chance(0.9) ? 1 : integer(-30, 30));
+
+        std::vector<int32_t> tokens(n);
+        for (auto & token : tokens) {
+            token = chance(0.999) ? integer(0, b.n_vocab - 1) : integer(-5, b.n_vocab + 5);
+        }
+
+        const int32_t status = ::decode(ctx, tokens.data(), n, pos);
+        CHECK(prefilling ? status != 0 : status <= 1);
+    }
+
+    void move() {
+        auto * mem = b.memory();
+
+        const llama_pos p0 = integer(-1, 200);
+        const llama_pos p1 = integer(-1, 300);
+
+        switch (integer(0, 6)) {
+            case 0: llama_memory_seq_rm  (mem, integer(-1, 0), p0, p1);                break;
+            case 1: llama_memory_seq_rm  (mem, 0, p0, -1);                             break;
+            case 2: llama_memory_seq_keep(mem, 0);                                     break;
+            case 3: llama_memory_seq_cp  (mem, 0, 0, p0, p1);                          break;
+            case 4: if (llama_memory_can_shift(mem)) { llama_memory_seq_add(mem, 0, p0, p1, integer(-20, 20)); } break;
+            case 5: if (llama_memory_can_shift(mem)) { llama_memory_seq_div(mem, 0, p0, p1, integer(1, 3)); }    break;
+            case 6: llama_memory_clear   (mem, chance(0.5));                           break;
+        }
+
+        CHECK(llama_memory_seq_pos_min(mem, 0) <= llama_memory_seq_pos_max(mem, 0));
+    }
+
+    void state() {
+        auto data = b.state();
+
+        if (chance(0.5)) {
+            data[sizeof(uint32_t) + random() % (data.size() - sizeof(uint32_t))] ^= 1u << random() % 8;
+        }
+        if (chance(0.5)) {
+            data.resize(random() % data.size());
+        }
+
+        llama_state_set_data(ctx, data.data(), data.size());
+    }
+
+    void embeddings() {
+        if (within_run) {
+            return;
+        }
+
+        llama_set_embeddings(ctx, true);
+        const int32_t status = call([&] { return llama_layerwise_begin(ctx, b.tokens.data(), 20, 4, 0); });
+        CHECK(status == LLAMA_LAYERWISE_STATUS_UNSUPPORTED || status == LLAMA_LAYERWISE_STATUS_INVALID);
+        llama_set_embeddings(ctx, false);
+    }
+
+    void abort_callback() {
+        if (within_run) {
+            return;
+        }
+
+        static int32_t n_left;
+        n_left = integer(0, 200);
+
+        llama_set_abort_callback(ctx, [](void *) { return --n_left < 0; }, nullptr);
+        run();
+        llama_set_abort_callback(ctx, nullptr, nullptr);
+    }
+
+    // ---- all together ----
+
+    void step() {
+        static const std::vector<std::pair<int32_t, void (fuzz::*)()>> calls = {
+            { 36, &fuzz::run    }, {  6, &fuzz::begin }, { 11, &fuzz::keep  }, { 15, &fuzz::compress        },
+            {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
+            {  1, &fuzz::check  }, {  6, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
+            {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
+        }; // weights in percent
+
+        // without a prefill most of them are refused
+        if (b.info().n_tokens == 0 && chance(0.5)) {
+            begin();
+            return;
+        }
+
+        int32_t left = integer(0, 99);
+        for (const auto & [weight, f] : calls) {
+            left -= weight;
+            if (left < 0) {
+                (this->*f)();
+                return;
+            }
+        }
+    }
+
+    void steps(int32_t n_steps) {
+        for (int32_t i = 0; i < n_steps; ++i) {
+            step();
+            if (i % 100 == 99) {
+                b.check_usable();
+            }
+        }
+        b.check_usable();
+    }
+};
+
+int main(int argc, char ** argv) {
+    CHECK(argc == 4);
+
+    const int seed    = atoi(argv[2]);
+    const int n_steps = atoi(argv[3]);
+
+    bench b(argv[1], layout(seed));
+    fuzz  f(b, seed);
+    f.steps(n_steps);
+
+    fprintf(stderr, "%s: %d steps, %lld layers compressed; statuses:", argv[1], n_steps, (long long) f.n_compressed);
+    for (const int64_t n : f.n_calls) {
+        fprintf(stderr, " %lld", (long long) n);
+    }
+    fprintf(stderr, "\n");
+
+    // neither all refused nor all accepted
+    CHECK(f.n_calls[LLAMA_LAYERWISE_STATUS_OK] > n_steps/5 && f.n_calls[LLAMA_LAYERWISE_STATUS_INVALID] > n_steps/20);
+    CHECK(f.n_compressed > n_steps/100 || !b.how.flash_attn);
+}
