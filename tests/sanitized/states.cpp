@@ -4,7 +4,8 @@
 
 #include "bench.h"
 
-#include <cstdio>
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <random>
 
@@ -18,6 +19,21 @@ static size_t set(bench & b, const std::vector<uint8_t> & state, size_t size) {
     const std::vector<uint8_t> data(state.begin(), state.begin() + size);
 
     return llama_state_set_data(b.ctx, data.data(), data.size());
+}
+
+// a restored cache puts the next token into another cell of a sliding window, which are then summed in another order
+static bool same(const bench & b, const std::vector<float> & x, const std::vector<float> & y) {
+    float largest = 0.0f;
+    float error   = 0.0f;
+
+    for (size_t i = 0; i < x.size(); ++i) {
+        largest = std::max(largest, std::fabs(y[i]));
+        error   = std::max(error,   std::fabs(x[i] - y[i]));
+    }
+
+    const bool has_swa = std::any_of(b.layers.begin(), b.layers.end(), [](const auto & layer) { return layer.n_swa > 0; });
+
+    return x.size() == y.size() && error <= (has_swa ? 0.002f*largest : 0.0f);
 }
 
 static void damage(bench & b, const std::vector<uint8_t> & state, std::mt19937_64 & random) {
@@ -53,7 +69,7 @@ static void check_sequence(bench & b, const std::vector<float> & expected, std::
     }
 
     CHECK(llama_state_seq_set_data(b.ctx, state.data(), state.size(), 0) == state.size());
-    CHECK(b.decode() == expected);
+    CHECK(same(b, b.decode(), expected));
 }
 
 int main(int argc, char ** argv) {
@@ -81,7 +97,7 @@ int main(int argc, char ** argv) {
 
         damage(b, state, random);
         CHECK(set(b, state, state.size()) == state.size());
-        CHECK(b.decode() == expected);
+        CHECK(same(b, b.decode(), expected));
 
         CHECK(set(b, state, state.size()) == state.size());
         check_sequence(b, expected, random);
@@ -92,7 +108,7 @@ int main(int argc, char ** argv) {
         const auto unfinished = b.state();
         CHECK(set(b, state, state.size()) == state.size());
         CHECK(b.info().n_tokens == 0);
-        CHECK(b.decode() == expected);
+        CHECK(same(b, b.decode(), expected));
         CHECK(set(b, unfinished, unfinished.size()) == 0);
 
         b.check_usable();
