@@ -95,6 +95,9 @@ class EngineInfo:
     kv_bytes_peak: int
     hidden_bytes: int
     n_grow: int
+    n_held: int
+    il_held: int
+    held_bytes: int
 
 
 def _address(pointer: Any) -> int:
@@ -231,6 +234,19 @@ class Engine:
         flat = _int32s("cells", kept.ravel())
         n_head_kv, n_cells = kept.shape
         self._check(lib.llama_layerwise_compress(self._ctx, il, ffi.from_buffer("int32_t[]", flat), n_head_kv, n_cells))
+
+    def hold(self, n_held: int) -> None:
+        """Keep the hidden states of the first `n_held` tokens as they are now, for `resume`; before any `keep`."""
+        self._check(lib.llama_layerwise_hold(self._ctx, _int32(n_held)))
+
+    def resume(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int) -> None:
+        """Start a prefill of the held tokens followed by `tokens`, in the place of what followed them before.
+
+        The layers that the held tokens have run through (`info().il_held`) come first, in one run.
+        """
+        ids = _int32s("tokens", tokens)
+        buffer = ffi.from_buffer("int32_t[]", ids)
+        self._check(lib.llama_layerwise_resume(self._ctx, buffer, len(ids), _int32(window), _int32(headroom)))
 
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""

@@ -129,6 +129,14 @@ void llama_layerwise_kv::join(llama_kv_cache & dst, llama_kv_cache & src) {
 
 static constexpr size_t GRAPH_SIZE = 4; // two leafs and a node
 
+void llama_layerwise_kv::truncate(llama_kv_cache & kv, int32_t il_end) {
+    for (size_t i = kv.layers.size(); i > 0 && (int32_t) kv.layers[i - 1].il >= il_end; --i) {
+        kv.map_layer_ids.erase(kv.layers[i - 1].il);
+        kv.layers.pop_back();
+        kv.ctxs_bufs.pop_back();
+    }
+}
+
 // rows of n_bytes each: on the device where it can copy them as integers, whatever they hold, else through the host
 static void gather_rows(ggml_backend_t backend, ggml_tensor * src, ggml_tensor * dst, size_t n_bytes, const std::vector<int32_t> & rows) {
     const int64_t n_src = ggml_nbytes(src)/n_bytes;

@@ -31,6 +31,9 @@ struct llama_layerwise_kv {
     // move the layers of src, with which dst is joinable, to dst
     static void join(llama_kv_cache & dst, llama_kv_cache & src);
 
+    // free the layers from il_end on
+    static void truncate(llama_kv_cache & kv, int32_t il_end);
+
     // replace the only layer by one of kv_size cells that holds, for each KV head, the cells of its row; the last
     // n_window are the same for all. on_alloc as in grow. Throws std::bad_alloc and leaves kv as it was
     //   cells: [n_head_kv, n_kept]

@@ -137,6 +137,50 @@ void llama_kv_cache_layered::join_last() {
     }
 }
 
+bool llama_kv_cache_layered::reopen(int32_t il_end, uint32_t n_tokens, uint32_t n_more, uint32_t n_headroom) {
+    if (groups.empty() || groups.front().il_end < il_end) {
+        return false;
+    }
+
+    groups.erase(groups.begin() + 1, groups.end());
+
+    compressed.assign(n_layer_, false);
+    pos_removable = 0;
+
+    auto & group = groups.front();
+
+    group.il_end = il_end;
+
+    llama_layerwise_kv::truncate(*group.kv_base, il_end);
+    if (group.kv_swa) {
+        llama_layerwise_kv::truncate(*group.kv_swa, il_end);
+    }
+
+    new_layout();
+
+    group.mem->seq_rm(0, n_tokens, -1);
+
+    if (group.n_used() != n_tokens) {
+        return false;
+    }
+
+    // a ring of cells may have overwritten what the next tokens' windows reach back to
+    if (group.kv_swa && llama_layerwise_kv::n_layers(*group.kv_swa) > 0) {
+        const llama_pos p0 = std::max<llama_pos>(0, (llama_pos) n_tokens - (llama_pos) model.hparams.n_swa);
+
+        if (group.kv_swa->seq_pos_min(0) > p0 || group.kv_swa->seq_pos_max(0) != (llama_pos) n_tokens - 1) {
+            return false;
+        }
+    }
+
+    const uint32_t n_cells = n_cells_for(n_tokens + n_more, n_headroom);
+    if (n_cells > group.n_cells()) {
+        grow(group, n_cells);
+    }
+
+    return true;
+}
+
 void llama_kv_cache_layered::compress(
         int32_t il, const std::vector<int32_t> & cells, uint32_t n_head_kv, uint32_t n_window, uint32_t n_headroom,
         ggml_backend_t backend) {
@@ -327,6 +371,8 @@ bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos
     if (p0 < pos_removable && !is_all) {
         return false;
     }
+
+    forget_from(p0);
 
     bool res = true;
 

@@ -69,6 +69,12 @@ public:
     // no more groups will follow
     void join_last();
 
+    // drop all but the first n_tokens of the layers before il_end, and make room for n_more tokens and the headroom after
+    // them; false if some of those are gone. Throws std::bad_alloc
+    bool reopen(int32_t il_end, uint32_t n_tokens, uint32_t n_more, uint32_t n_headroom);
+
+    llama_layerwise_group & first_group() { return groups.front(); }
+
     // see llama_layerwise_kv::compress; layer il must be the only one of the last group's base cache. Throws
     // std::bad_alloc, std::runtime_error
     void compress(
@@ -134,6 +140,7 @@ private:
 
     bool is_prefilling() const;
     bool interrupt(); // see llama_layerwise::interrupt
+    void forget_from(llama_pos p0); // see llama_layerwise::forget_from
     bool is_empty() const;
 
     void read_groups(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags);

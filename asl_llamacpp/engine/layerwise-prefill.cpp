@@ -147,7 +147,8 @@ void llama_layerwise::check() {
     }
 }
 
-void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
+void llama_layerwise::check_tokens(
+        const llama_token * tokens_inp, int32_t n_tokens, int32_t n_before_inp, int32_t n_window_inp, int32_t n_headroom_inp) const {
     const auto & cparams = ctx.cparams;
 
     require_idle();
@@ -155,8 +156,9 @@ void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, in
     if (tokens_inp == nullptr || n_tokens < 1) {
         invalid("there are no tokens");
     }
-    if ((uint32_t) n_tokens > cparams.n_ctx_seq) {
-        invalid("the prompt has " + std::to_string(n_tokens) + " tokens, more than n_ctx = " + std::to_string(cparams.n_ctx_seq));
+    if ((int64_t) n_before_inp + n_tokens > (int64_t) cparams.n_ctx_seq) {
+        invalid("the prompt has " + std::to_string((int64_t) n_before_inp + n_tokens) + " tokens, more than n_ctx = "
+            + std::to_string(cparams.n_ctx_seq));
     }
     if (n_window_inp < 1 || n_window_inp > n_tokens) {
         invalid("the observation window must have between 1 and n_tokens tokens");
@@ -178,6 +180,29 @@ void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, in
     if (!ctx.sampling.samplers.empty()) {
         fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "backend samplers are not supported");
     }
+}
+
+void llama_layerwise::start(
+        const llama_token * tokens_inp, int32_t n_tokens, int32_t n_before_inp, int32_t n_window_inp, int32_t n_headroom_inp) {
+    tokens.assign(tokens_inp, tokens_inp + n_tokens);
+    pos.resize(n_tokens);
+    for (int32_t i = 0; i < n_tokens; ++i) {
+        pos[i] = n_before_inp + i;
+    }
+
+    n_before   = n_before_inp;
+    n_prompt   = n_before_inp + n_tokens;
+    n_window   = n_window_inp;
+    n_headroom = n_headroom_inp;
+    active     = true;
+
+    mem.reset_peak();
+
+    ctx.t_compute_start_us = ggml_time_us();
+}
+
+void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
+    check_tokens(tokens_inp, n_tokens, 0, n_window_inp, n_headroom_inp);
 
     ctx.synchronize();
     ctx.sched_reserve();
@@ -188,20 +213,7 @@ void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, in
 
     reset(true);
 
-    tokens.assign(tokens_inp, tokens_inp + n_tokens);
-    pos.resize(n_tokens);
-    for (int32_t i = 0; i < n_tokens; ++i) {
-        pos[i] = i;
-    }
-
-    n_prompt   = n_tokens;
-    n_window   = n_window_inp;
-    n_headroom = n_headroom_inp;
-    active     = true;
-
-    mem.reset_peak();
-
-    ctx.t_compute_start_us = ggml_time_us();
+    start(tokens_inp, n_tokens, 0, n_window_inp, n_headroom_inp);
 }
 
 llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
@@ -276,7 +288,16 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         llama_layerwise & lw;
     } guard(*this);
 
-    llama_layerwise_group group = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+    if (n_before > 0 && il_end != held.il) {
+        invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
+    }
+
+    llama_layerwise_group group_new;
+    if (n_before == 0) {
+        group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+    }
+
+    llama_layerwise_group & group = n_before > 0 ? mem.first_group() : group_new;
 
     // the hidden states follow the layers, so that they cross to another device once, not with every layer there
     ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
@@ -317,7 +338,11 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         }
     }
 
-    mem.push(std::move(group));
+    if (n_before > 0) {
+        join_held();
+    } else {
+        mem.push(std::move(group_new));
+    }
 
     il_next = il_end;
 }
@@ -366,7 +391,7 @@ void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_
 void llama_layerwise::read_scores(const llama_layerwise_pass & pass) {
     ggml_backend_sched_synchronize(ctx.sched.get());
 
-    const int64_t n_tokens = tokens.size();
+    const int64_t n_tokens = n_before + (int64_t) tokens.size();
 
     std::vector<float> row_data;
 
@@ -469,6 +494,9 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
 
     const auto & groups = mem.get_groups();
 
+    if (il < held.il) {
+        invalid("layer " + std::to_string(il) + " holds a document, which other prompts may follow");
+    }
     if (groups.empty() || !groups.back().has(il) || il_next != groups.back().il_end) {
         invalid("layer " + std::to_string(il) + " was not in the last run");
     }
@@ -542,6 +570,7 @@ void llama_layerwise::reset(bool clear_memory) {
     active   = false;
     il_next  = 0;
     n_prompt = 0;
+    n_before = 0;
 
     tokens.clear();
     pos.clear();
@@ -564,11 +593,19 @@ bool llama_layerwise::interrupt() {
         reset(false);
     }
 
+    held = held_t();
+
     return false;
 }
 
 bool llama_kv_cache_layered::interrupt() {
     return driver && driver->interrupt();
+}
+
+void llama_kv_cache_layered::forget_from(llama_pos p0) {
+    if (driver) {
+        driver->forget_from(p0);
+    }
 }
 
 bool llama_kv_cache_layered::is_prefilling() const {

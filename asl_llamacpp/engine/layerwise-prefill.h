@@ -77,6 +77,20 @@ struct llama_layerwise {
 
     std::map<int32_t, scores_t> scores;
 
+    // a document that several prompts begin with: its first layers' cells are those of the memory's first group
+
+    struct held_t {
+        std::vector<llama_token> tokens;
+        llama_layerwise_hidden   hidden; // after layer il - 1
+
+        int32_t il = 0;
+    };
+
+    held_t held;
+
+    // tokens of the document that the present ones follow, while these run through its layers
+    int32_t n_before = 0;
+
     static llama_layerwise & get(llama_context * ctx);
 
     void check();
@@ -85,6 +99,8 @@ struct llama_layerwise {
     void run(int32_t il_begin, int32_t il_end, int32_t scoring);
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
+    void hold(int32_t n_held);
+    void resume(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void end();
     void reset(bool clear_memory);
 
@@ -92,11 +108,21 @@ struct llama_layerwise {
     // empties the cache itself (true)
     bool interrupt();
 
+    // positions from p0 on are removed from outside
+    void forget_from(llama_pos p0);
+
 private:
     int32_t n_layer() const { return mem.n_layer(); }
 
     void require_idle() const;
     void require_active() const;
+
+    // what begin and resume check and set alike
+    void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;
+    void start(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom);
+
+    // the hidden states of the document, followed by those of the tokens that have caught up
+    void join_held();
 
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
 

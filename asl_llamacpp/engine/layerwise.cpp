@@ -79,6 +79,14 @@ int32_t llama_layerwise_compress(llama_context * ctx, int32_t il, const int32_t 
     return guard(ctx, [&](llama_layerwise & lw) { lw.compress(il, cells, n_head_kv, n_cells); });
 }
 
+int32_t llama_layerwise_hold(llama_context * ctx, int32_t n_held) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.hold(n_held); });
+}
+
+int32_t llama_layerwise_resume(llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.resume(tokens, n_tokens, n_window, n_headroom); });
+}
+
 int32_t llama_layerwise_end(llama_context * ctx) {
     return guard(ctx, [](llama_layerwise & lw) { lw.end(); });
 }
@@ -108,6 +116,9 @@ int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * inf
             /*.kv_bytes_peak =*/ lw.mem.bytes_peak(),
             /*.hidden_bytes  =*/ lw.hidden.bytes(),
             /*.n_grow        =*/ lw.mem.n_grow(),
+            /*.n_held        =*/ (int32_t) lw.held.tokens.size(),
+            /*.il_held       =*/ lw.held.il,
+            /*.held_bytes    =*/ lw.held.hidden.bytes(),
         };
     });
 }

@@ -65,6 +65,9 @@ struct llama_layerwise_info {
     uint64_t kv_bytes_peak; // the largest kv_bytes since the last begin
     uint64_t hidden_bytes;  // bytes of the hidden states between layers
     uint64_t n_grow;        // how often the KV cache was enlarged while decoding
+    int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
+    int32_t  il_held;       // layers that these have run through
+    uint64_t held_bytes;    // bytes of their hidden states
 };
 
 // one layer's KV
@@ -133,6 +136,16 @@ LLAMA_API int32_t llama_layerwise_compress(
 
 // finish: the last layer must have run
 LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
+
+// keep the hidden states of the first n_held tokens as they are after the layers that have run, for
+// llama_layerwise_resume: between two runs of a prefill, before tokens are dropped or these layers compressed
+LLAMA_API int32_t llama_layerwise_hold(struct llama_context * ctx, int32_t n_held);
+
+// start a prefill of the held tokens followed by others, in the place of what followed them before. The layers that the
+// held tokens have run through come first, in one run on the new tokens alone; then come all of them
+//   tokens: those after the held ones, at positions n_held..n_held+n_tokens-1
+LLAMA_API int32_t llama_layerwise_resume(
+        struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
 // drop a prefill in progress and everything the context holds; harmless at any time
 LLAMA_API void llama_layerwise_abort(struct llama_context * ctx);
