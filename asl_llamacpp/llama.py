@@ -42,6 +42,10 @@ class Llama(OnDevices, GuardedGeneration):
         kv_reuse: continue on a pruned cache when a prompt continues the last one. By default such a prompt is
             prefilled anew, because the tokens were selected for another question. Asking the same prompt again
             uses the cache either way.
+        document_min: a pruned prompt that shares at least so many first tokens with the one before it starts from their
+            state up to the selection layer: a second question about a document costs little more than its own tokens,
+            and still gets a selection of its own, at that layer or deeper. The state takes n_embd floats a token
+            beside the KV. None: never. Not with compression (`kv_budget`, "snapkv") or two passes.
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
         rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
             this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
@@ -75,6 +79,7 @@ class Llama(OnDevices, GuardedGeneration):
         kv_budget: int | float | str | Budget | None = None,
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
+        document_min: int | None = 1024,
         flash_attn: bool | None = None,
         rpc_servers: str | None = None,
         **kwargs: Any,
@@ -83,6 +88,7 @@ class Llama(OnDevices, GuardedGeneration):
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
+        self._document_min = document_min
         self.last_prefill: PrefillReport | None = None
         self._engine: Engine | None = None
         self._cache: PrunedCache | None = None
@@ -118,7 +124,7 @@ class Llama(OnDevices, GuardedGeneration):
                 engine = Engine(self._ctx.ctx)
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
-                self._cache = PrunedCache(engine, self._policy, shape, self._budget)
+                self._cache = PrunedCache(engine, self._policy, shape, self._budget, document_min)
                 self._engine = engine
         except Exception as error:
             reason = unsupported_reason(self._model.model) if hasattr(self, "_model") else None
@@ -291,7 +297,7 @@ class Llama(OnDevices, GuardedGeneration):
     def __getstate__(self) -> dict[str, Any]:
         values = super().__getstate__()  # type: ignore[no-untyped-call]
         values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
-        values |= {"rpc_servers": self.rpc_servers}
+        values |= {"rpc_servers": self.rpc_servers, "document_min": self._document_min}
         return {**values, "saved": self.save_state() if self.n_tokens else None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:

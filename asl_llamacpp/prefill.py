@@ -31,6 +31,8 @@ class _Prefill:
         headroom: int,
         keep: int | None,
         on_progress: OnProgress | None,
+        reuse: int = 0,
+        hold: bool = False,
     ) -> None:
         self.engine, self.policy, self.tokens = engine, policy, tokens
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
@@ -47,6 +49,8 @@ class _Prefill:
         self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
+        self.reuse = reuse
+        self.holds = hold and keep is None and not policy.two_passes
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -72,6 +76,9 @@ class _Prefill:
     def next_run(self) -> tuple[int, bool]:
         """Where the next run of layers ends, and whether their scores are wanted."""
         il, n_layer = self.il, len(self.layers)
+        if self.reuse and il == 0:
+            self.selector.earliest = self.engine.info().il_held - 1
+            return self.selector.earliest + 1, True
         if self.compresses or (self.drops and self.decides):
             return il + 1, self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
         first = self.selector.first_scored_layer
@@ -114,6 +121,8 @@ class _Prefill:
         """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
         if not self.policy.two_passes:
             with self.timed("selection"):
+                if self.holds:
+                    self.engine.hold(self.n_run - self.window)
                 self.engine.keep(positions)
             self.phase = "deep"
         else:
@@ -122,6 +131,12 @@ class _Prefill:
             self.engine.begin([self.tokens[i] for i in positions], self.window, self.headroom)
             self.phase, self.il, self.drops = "second", 0, False
         self.n_run = len(positions)
+
+    def begin(self) -> None:
+        if self.reuse:
+            self.engine.resume(self.reuse, self.tokens[self.reuse :], self.window, self.headroom)
+        else:
+            self.engine.begin(self.tokens, self.window, self.headroom)
 
     def run(self) -> Decision | None:
         """Run all layers; the decision that was acted on."""
@@ -142,6 +157,8 @@ def prefill(
     headroom: int = 256,
     on_progress: OnProgress | None = None,
     keep: int | None = None,
+    reuse: int = 0,
+    hold: bool = False,
 ) -> PrefillReport:
     """Prefill `tokens` layer by layer under `policy`.
 
@@ -155,15 +172,18 @@ def prefill(
         headroom: KV cells reserved per layer for decoding; they grow when they run out.
         on_progress: called before each ubatch; its exception stops the prefill and is raised from here.
         keep: KV cells that each layer and KV head keeps, the window included (SnapKV's budget); None: all of them.
+        reuse: the first tokens whose state the engine holds (`Engine.hold`); at least `window` tokens follow them. The
+            selection then comes no earlier than the layer that they have run through.
+        hold: keep the state of all tokens before the window as it is at the selection layer, for `reuse`.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress)
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, reuse, hold)
     engine.progress = state.progress
-    engine.begin(tokens, state.window, headroom)
+    state.begin()
     try:
         decision = state.run()
         engine.end()
@@ -176,7 +196,7 @@ def prefill(
 
     report = describe(engine, policy, len(tokens), state.full_cells)
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
-    report.keep = keep
+    report.keep, report.reused = keep, reuse
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .budget import Plan, plan
 from .budget_text import Budget, BudgetError
-from .engine.binding import Engine, kv_bytes, model_layers
+from .engine.binding import Engine, EngineError, kv_bytes, model_layers
 from .kv_shape import CELLS_PAD, KVShape
 from .policies import Full, Policy
 from .prefill import OnProgress, prefill
@@ -36,13 +38,17 @@ class PrunedCache:
     shift     how far the cells' positions lag behind the tokens' (a second pass numbers its tokens anew)
     """
 
-    def __init__(self, engine: Engine, policy: Policy, shape: KVShape, budget: Budget | None) -> None:
+    def __init__(
+        self, engine: Engine, policy: Policy, shape: KVShape, budget: Budget | None, min_prefix: int | None
+    ) -> None:
         self.engine = engine
         self.policy = policy
         self.resolved = policy if isinstance(policy, Full) else policy.resolve(len(shape.layers))
         self.shape = shape
         self.budget = budget
         self.headroom = HEADROOM
+        self.min_prefix = min_prefix
+        self._held: list[int] = []
         self.forget()
 
     def forget(self) -> None:
@@ -62,6 +68,16 @@ class PrunedCache:
         select_k = getattr(planned.policy, "select_k", n_tokens)
         return n_tokens > min(select_k, planned.keep or n_tokens) or planned.limit is not None
 
+    def known_prefix(self, tokens: Sequence[int]) -> int:
+        """How many first tokens need not be run again: 0, or at least `min_prefix`; the window is always run."""
+        n_held, window = self.engine.info().n_held, getattr(self.policy, "window", 1)
+        most = min(n_held, len(self._held), len(tokens) - window)
+        if self.min_prefix is None or most < self.min_prefix:
+            return 0
+        same = np.equal(self._held[:most], list(tokens[:most]))
+        common = most if same.all() else int(same.argmin())
+        return common if common >= self.min_prefix else 0
+
     def prefill(self, tokens: Sequence[int], on_progress: OnProgress | None) -> PrefillReport:
         """Prefill the whole prompt; see `prefill.prefill` for the errors.
 
@@ -70,7 +86,16 @@ class PrunedCache:
         """
         planned = self.plan(len(tokens))
         self.forget()
-        report = prefill(self.engine, planned.policy, tokens, self.headroom, on_progress, planned.keep)
+        held = self.min_prefix is not None and planned.keep is None
+        reuse, self._held = self.known_prefix(tokens) if held else 0, []
+        arguments = (self.engine, planned.policy, tokens, self.headroom, on_progress, planned.keep)
+        try:
+            report = prefill(*arguments, reuse=reuse, hold=held)
+        except EngineError:
+            if not reuse:
+                raise
+            report = prefill(*arguments, hold=held)  # a sliding window's ring had moved on
+        self._held = list(tokens)
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit
         if planned.limit is not None and report.kv_bytes > planned.limit:

@@ -44,6 +44,7 @@ class PrefillReport:
     tau                threshold on it; None if the policy has none
     keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
     limit_bytes        what `kv_budget` allows `kv_bytes` to be; None: nothing was said in bytes
+    reused             tokens of the prompt whose state up to the selection layer was there from an earlier prompt
     position_shift     a second pass put the selected tokens at positions 0..; the next token's position is
                        n_prompt - position_shift
     cells              KV cells in use, by layer
@@ -66,6 +67,7 @@ class PrefillReport:
     keep: int | None = None
     limit_bytes: int | None = None
     position_shift: int = 0
+    reused: int = 0
     cells: list[int] = field(default_factory=list)
     kv_bytes: int = 0
     kv_bytes_full: int = 0
@@ -95,7 +97,7 @@ class PrefillReport:
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         rows = {
             "policy": self.policy,
-            "prompt": f"{self.n_prompt} tokens",
+            "prompt": f"{self.n_prompt} tokens" + (f", {self.reused} of them known" if self.reused else ""),
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),

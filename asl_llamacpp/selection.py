@@ -109,6 +109,9 @@ class Selector:
         self._top = policy.select_k - policy.window
         self._rows: deque[Ints] = deque(maxlen=policy.l_obs)
         self._row_layer = self._layer = -1
+        self._fired: str | None = None
+        self.earliest = 0
+        """No selection before this layer, even if the rule has fired: a document has already gone so deep."""
 
     @property
     def first_scored_layer(self) -> int | None:
@@ -162,9 +165,11 @@ class Selector:
             return None
         if window_sums is not None:
             self._add_row(layer, window_sums)
-            fired = self._evaluate(layer)
-            if fired:
-                return self._select(layer, fired, forced=False)
+            self._fired = self._fired or self._evaluate(layer)
+        if layer < self.earliest:
+            return None
+        if self._fired:
+            return self._select(layer, self._fired, forced=False)
         if self._limit is not None and layer >= self._limit and self._rows:
             return self._select(layer, self._why_forced(layer), forced=True)
         return None

@@ -18,6 +18,7 @@ class Deciding(Protocol):
     prunes: bool
     decision: Decision | None
     relative_variance: dict[int, float]
+    earliest: int
     products: bool
     """Scores are inner products instead of softmax attention."""
 
@@ -38,6 +39,7 @@ class NoSelection:
 
     prunes = False
     products = False
+    earliest = 0
     surely_decides = False
     first_scored_layer: int | None = None
     first_decision_layer = 0
@@ -61,6 +63,7 @@ class LastQuery:
     """
 
     products = True
+    earliest = 0
     surely_decides = True
 
     def __init__(self, policy: GemFilter, n_tokens: int, scored: Sequence[int]) -> None:

@@ -64,7 +64,7 @@ def test_questions_equal_prompts_from_scratch(load_model: LoadModel, name: str, 
         assert (info.n_held, info.il_held) == (N_HELD, il)
         for seed, prompt in enumerate(rest, start=1):
             want_scores, want = from_scratch(other, prompt, il, some_of(seed), answer)
-            engine.resume(prompt[N_HELD:], WINDOW, headroom=8)
+            engine.resume(N_HELD, prompt[N_HELD:], WINDOW, headroom=8)
             engine.run(0, il, scores=True)
             if want_scores is not None:
                 np.testing.assert_allclose(engine.scores(il - 1), want_scores, rtol=0, atol=0.02)
@@ -74,6 +74,7 @@ def test_questions_equal_prompts_from_scratch(load_model: LoadModel, name: str, 
             got = np.concatenate([context.logits()[None], context.decode_each(answer, N)])
             # ubatch borders lie elsewhere, and flash attention adds up in float16
             np.testing.assert_allclose(got, want, rtol=0, atol=0.05)
+            assert engine.info().n_held == N_HELD
             assert [engine.layer(i).n_cells for i in range(model.n_layer)] == [
                 Engine(other.pointer).layer(i).n_cells for i in range(model.n_layer)
             ]
@@ -95,7 +96,7 @@ def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
         engine.run(2, model.n_layer)  # nothing is dropped for the first question
         engine.end()
 
-        engine.resume(second[N_HELD:], WINDOW, headroom=8)
+        engine.resume(N_HELD, second[N_HELD:], WINDOW, headroom=8)
         engine.run(0, 2)
         engine.run(2, 3)
         engine.run(3, 4)
@@ -107,7 +108,7 @@ def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
         np.testing.assert_allclose(got, from_scratch(other, second, 4, some_of(1), answer)[1], rtol=0, atol=0.05)
         assert engine.info().il_held == 4
 
-        engine.resume(third[N_HELD:], WINDOW, headroom=8)
+        engine.resume(N_HELD, third[N_HELD:], WINDOW, headroom=8)
         engine.run(0, 4)
         engine.keep(some_of(2))
         engine.run(4, model.n_layer)
@@ -116,13 +117,38 @@ def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
         np.testing.assert_allclose(got, from_scratch(other, third, 4, some_of(2), answer)[1], rtol=0, atol=0.05)
 
 
+def test_a_part_of_the_held_tokens_will_do(load_model: LoadModel) -> None:
+    model, shared = load_model("tiny-llama"), 100
+    tokens = model.tokens(2 * N)
+    other_tokens = np.concatenate([tokens[:shared], tokens[N : 2 * N - shared]])
+    with (
+        Context(model, 512, N_UBATCH, creation=deferred_kv()) as context,
+        Context(model, 512, N_UBATCH, creation=deferred_kv()) as other,
+    ):
+        engine = Engine(context.pointer)
+        engine.begin(tokens[:N], WINDOW, headroom=8)
+        engine.run(0, 3)
+        engine.hold(N_HELD)
+        engine.run(3, model.n_layer)
+        engine.end()
+        engine.resume(shared, other_tokens[shared:], WINDOW, headroom=8)
+        engine.run(0, 3)
+        engine.keep(some_of(1))
+        engine.run(3, model.n_layer)
+        engine.end()
+        got = np.concatenate([context.logits()[None], context.decode_each(tokens[-8:], N)])
+        want = from_scratch(other, other_tokens, 3, some_of(1), tokens[-8:])[1]
+        np.testing.assert_allclose(got, want, rtol=0, atol=0.05)
+        assert engine.info().n_held == shared
+
+
 def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
     model = load_model("tiny-llama")
     tokens = model.tokens(N)
     with Context(model, 256, N_UBATCH, creation=deferred_kv()) as context:
         engine = Engine(context.pointer)
-        with pytest.raises(ValueError, match="no tokens are held"):
-            engine.resume(tokens[:40], WINDOW, 0)
+        with pytest.raises(ValueError, match="holds 0 tokens"):
+            engine.resume(N_HELD, tokens[:40], WINDOW, 0)
         engine.begin(tokens, WINDOW, 8)
         with pytest.raises(ValueError, match="no hidden states"):
             engine.hold(N_HELD)
@@ -132,17 +158,17 @@ def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
                 engine.hold(n)
         engine.hold(N_HELD)
         with pytest.raises(ValueError, match="in progress"):
-            engine.resume(tokens[:40], WINDOW, 0)
+            engine.resume(N_HELD, tokens[:40], WINDOW, 0)
         engine.keep(some_of(0))
         with pytest.raises(ValueError, match="hold before keep"):
             engine.hold(N_HELD)
         engine.run(2, model.n_layer)
         engine.end()
         with pytest.raises(ValueError, match="more than n_ctx"):
-            engine.resume(model.tokens(200), WINDOW, 0)
+            engine.resume(N_HELD, model.tokens(200), WINDOW, 0)
         with pytest.raises(ValueError, match="window"):
-            engine.resume(tokens[:10], WINDOW, 0)
-        engine.resume(tokens[:40], WINDOW, 0)
+            engine.resume(N_HELD, tokens[:10], WINDOW, 0)
+        engine.resume(N_HELD, tokens[:40], WINDOW, 0)
         with pytest.raises(ValueError, match="run together"):
             engine.run(0, 1)
         engine.abort()

@@ -239,14 +239,19 @@ class Engine:
         """Keep the hidden states of the first `n_held` tokens as they are now, for `resume`; before any `keep`."""
         self._check(lib.llama_layerwise_hold(self._ctx, _int32(n_held)))
 
-    def resume(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int) -> None:
-        """Start a prefill of the held tokens followed by `tokens`, in the place of what followed them before.
+    def resume(
+        self, n_held: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int
+    ) -> None:
+        """Start a prefill of the first `n_held` held tokens and `tokens`, in the place of what followed them before.
 
         The layers that the held tokens have run through (`info().il_held`) come first, in one run.
         """
         ids = _int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)
-        self._check(lib.llama_layerwise_resume(self._ctx, buffer, len(ids), _int32(window), _int32(headroom)))
+        status = lib.llama_layerwise_resume(
+            self._ctx, _int32(n_held), buffer, len(ids), _int32(window), _int32(headroom)
+        )
+        self._check(status)
 
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""

@@ -51,11 +51,11 @@ void llama_layerwise::hold(int32_t n_held) {
     held = std::move(res);
 }
 
-void llama_layerwise::resume(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
-    const int32_t n_held = held.tokens.size();
-
-    if (n_held == 0) {
-        throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_INVALID, "no tokens are held");
+void llama_layerwise::resume(
+        int32_t n_held, const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
+    if (n_held < 1 || n_held > (int32_t) held.tokens.size()) {
+        throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_INVALID,
+            "the context holds " + std::to_string(held.tokens.size()) + " tokens to start from, not " + std::to_string(n_held));
     }
 
     check_tokens(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
@@ -70,6 +70,8 @@ void llama_layerwise::resume(const llama_token * tokens_inp, int32_t n_tokens, i
     if (!mem.reopen(held.il, n_held, n_tokens, n_headroom_inp)) {
         throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
     }
+
+    held.tokens.resize(n_held);
 
     start(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
 }

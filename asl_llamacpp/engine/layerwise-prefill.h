@@ -100,7 +100,7 @@ struct llama_layerwise {
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
     void hold(int32_t n_held);
-    void resume(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+    void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void end();
     void reset(bool clear_memory);
 

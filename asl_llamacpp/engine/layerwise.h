@@ -141,11 +141,12 @@ LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
 // llama_layerwise_resume: between two runs of a prefill, before tokens are dropped or these layers compressed
 LLAMA_API int32_t llama_layerwise_hold(struct llama_context * ctx, int32_t n_held);
 
-// start a prefill of the held tokens followed by others, in the place of what followed them before. The layers that the
-// held tokens have run through come first, in one run on the new tokens alone; then come all of them
+// start a prefill of the first n_held of the held tokens followed by others, in the place of what followed them before;
+// the rest is held no longer. The layers that the held tokens have run through come first, in one run on the new tokens
+// alone; the deeper ones run on all
 //   tokens: those after the held ones, at positions n_held..n_held+n_tokens-1
 LLAMA_API int32_t llama_layerwise_resume(
-        struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+        struct llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
 // drop a prefill in progress and everything the context holds; harmless at any time
 LLAMA_API void llama_layerwise_abort(struct llama_context * ctx);
