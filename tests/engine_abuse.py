@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from asl_llamacpp.engine.binding import Engine, PrefillAborted  # isort: skip
+from asl_llamacpp.engine.binding import Engine, PrefillAborted, UnsupportedModelError  # isort: skip
 from llama_cpp import llama_cpp as C  # isort: skip
 from pruned_prefill import KEPT, N_CTX, N_SHALLOW, WINDOW, Logits, N, Prefill, untouched_answer  # isort: skip
 from raw_llama import F16, Q8_0, Model  # isort: skip
@@ -35,6 +35,7 @@ class Bench(Prefill):
 
     def __init__(self, path: Path, flash_attn: bool = True, kv_type: int = F16, n_ctx: int = N_CTX) -> None:
         super().__init__(Model(path), flash_attn, kv_type, n_ctx)
+        self.flash_attn = flash_attn
         self.want = untouched_answer(self.model, flash_attn, kv_type)
 
     @property
@@ -184,6 +185,7 @@ class Fuzz:
         self.bench, self.engine = bench, bench.engine
         self.random = np.random.default_rng(seed)
         self.n_ok = self.n_refused = 0
+        self.window = 1  # of the last prefill
 
     def integer(self, low: int, high: int) -> int:
         return int(self.random.integers(low, high + 1))
@@ -196,7 +198,9 @@ class Fuzz:
         tokens = self.bench.model.tokens(n, seed=self.integer(0, 5))
         if n and self.chance(0.05):
             tokens[self.integer(0, n - 1)] = self.integer(-3, 400)
-        self.engine.begin(tokens, self.integer(-1, 40), self.integer(-1, 300))
+        window = self.integer(-1, 40)
+        self.engine.begin(tokens, window, self.integer(-1, 300))
+        self.window = window
 
     def run(self) -> None:
         il = self.engine.info().il_next if self.chance(0.8) else self.integer(-1, 7)
@@ -207,11 +211,11 @@ class Fuzz:
                 raise Stopped
 
         self.engine.progress = progress
-        self.engine.run(il, il + self.integer(0, 3), scores=self.chance(0.5))
+        self.engine.run(il, il + self.integer(0, 3), scores=self.chance(0.5), products=self.chance(0.3))
 
     def keep(self) -> None:
         n = self.engine.info().n_tokens
-        window = self.integer(0, 40)
+        window = self.window if self.chance(0.8) else self.integer(0, 40)
         past = np.flatnonzero(self.random.random(max(n - window, 0)) < 0.5)
         positions = np.concatenate([past, np.arange(max(n - window, 0), n)]).astype(np.int32)
         if self.chance(0.1):
@@ -220,10 +224,40 @@ class Fuzz:
             positions = positions + self.integer(-2, 2)
         self.engine.keep(positions.astype(np.int32))
 
+    def compress(self) -> None:
+        info = self.engine.info()
+        m, window = info.n_kept, min(self.window if self.chance(0.9) else self.integer(0, 40), info.n_kept)
+        budget = self.integer(window, m)
+        n_rows = 2 if self.chance(0.9) else self.integer(0, 4)
+        rows = [np.sort(self.random.permutation(m - window)[: budget - window]) for _ in range(n_rows)]
+        cells = np.array([[*row, *range(m - window, m)] for row in rows], dtype=np.int64).reshape(n_rows, budget)
+        if cells.size and self.chance(0.1):
+            cells.flat[self.integer(0, cells.size - 1)] = self.integer(-2, m + 1)
+        try:
+            self.engine.compress(info.il_next - 1 if self.chance(0.9) else self.integer(-2, 8), cells)
+        except UnsupportedModelError:
+            assert not self.bench.flash_attn
+
+    def state(self) -> None:
+        """Save, damage in half of the cases, and set: an error unless it is whole and of no unfinished prefill."""
+        context = self.bench.context.pointer
+        data = np.zeros(int(C.llama_state_get_size(context)), dtype=np.uint8)
+        address = data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        assert C.llama_state_get_data(context, address, len(data)) == len(data)
+        size, damaged = len(data), self.chance(0.5)
+        if damaged and self.chance(0.5):
+            size = self.integer(0, len(data) - 1)
+        elif damaged:
+            # not the first four bytes: llama.cpp allocates what they say, before our part begins
+            data[self.integer(4, len(data) - 1)] ^= 1 << self.integer(0, 7)
+        finished = self.engine.info().n_tokens == 0
+        got = int(C.llama_state_set_data(context, address, size))
+        assert got == (len(data) if finished and not damaged else 0) or not (finished or damaged), (got, damaged)
+
     def scores(self) -> None:
         il = self.integer(-1, 7)
         sums = self.engine.scores(il)
-        assert np.isfinite(sums).all() and (sums >= 0).all()
+        assert np.isfinite(sums).all()
 
     def end(self) -> None:
         self.engine.end()
@@ -239,11 +273,14 @@ class Fuzz:
         info = self.engine.info()
         layers = [self.engine.layer(il) for il in range(info.n_layer)]
         assert info.kv_bytes == sum(layer.bytes for layer in layers) <= info.kv_bytes_peak or info.n_groups
-        assert all(len(self.engine.positions(il)) == layer.n_cells for il, layer in enumerate(layers))
+        assert all(
+            layer.is_compressed or len(self.engine.positions(il)) == layer.n_cells for il, layer in enumerate(layers)
+        )
         self.engine.layer(self.integer(-2, 8))
 
     def step(self) -> None:
-        calls = [self.begin, self.run, self.run, self.keep, self.scores, self.end, self.decode, self.look]
+        calls = [self.begin, self.run, self.run, self.keep, self.compress, self.compress, self.scores, self.end]
+        calls += [self.decode, self.look, self.state]
         call = calls[self.integer(0, len(calls) - 1)] if self.chance(0.97) else self.engine.abort
         try:
             call()
