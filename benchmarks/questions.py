@@ -25,7 +25,7 @@ N_QUESTION = 64
 
 
 def ideal(n: int, n_layer: int, layer: int, select_k: int, window: int) -> float:
-    """The question's tokens (and the window's) through all layers and k through the deep ones, over the first prompt's."""
+    """The question and the window through all layers, k tokens through the deep ones, over the first prompt."""
     deep = select_k * (n_layer - layer - 1)
     return ((N_QUESTION + window) * n_layer + deep) / (n * (layer + 1) + deep)
 
