@@ -278,9 +278,21 @@ class Fuzz:
         )
         self.engine.layer(self.integer(-2, 8))
 
+    def hold(self) -> None:
+        self.engine.hold(self.integer(1, self.engine.info().n_tokens) if self.chance(0.9) else self.integer(-2, 900))
+
+    def resume(self) -> None:
+        info = self.engine.info()
+        n_held = max(info.n_held - self.integer(0, 3), 0) if self.chance(0.9) else self.integer(-2, 900)
+        n = self.integer(WINDOW, 90) if self.chance(0.9) else self.integer(0, 900)
+        self.engine.resume(n_held, self.bench.model.tokens(n), min(WINDOW, n), self.integer(0, 20))
+        self.window = min(WINDOW, n)
+        if self.chance(0.9):
+            self.engine.run(0, info.il_held, scores=self.chance(0.5))
+
     def step(self) -> None:
         calls = [self.begin, self.run, self.run, self.keep, self.compress, self.compress, self.scores, self.end]
-        calls += [self.decode, self.look, self.state]
+        calls += [self.decode, self.look, self.state, self.hold, self.resume]
         call = calls[self.integer(0, len(calls) - 1)] if self.chance(0.97) else self.engine.abort
         try:
             call()

@@ -413,6 +413,8 @@ void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_po
         return;
     }
 
+    forget_from(-1);
+
     for (auto & group : groups) {
         group.mem->seq_add(seq_id, p0, p1, shift);
     }
@@ -422,6 +424,8 @@ void llama_kv_cache_layered::seq_div(llama_seq_id seq_id, llama_pos p0, llama_po
     if (is_prefilling() || pos_removable > 0) {
         return;
     }
+
+    forget_from(-1);
 
     for (auto & group : groups) {
         group.mem->seq_div(seq_id, p0, p1, d);

@@ -7,6 +7,7 @@
 #include "llama-model.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 
 [[noreturn]] static void fail(llama_layerwise_status status, const std::string & what) {
@@ -111,6 +112,17 @@ void llama_layerwise::require_active() const {
 
 void llama_layerwise::check() {
     require_idle();
+
+    for (const auto & backend : ctx.backends) {
+        const ggml_backend_dev_t dev = ggml_backend_get_device(backend.get());
+        const std::string        reg = dev ? ggml_backend_reg_name(ggml_backend_dev_backend_reg(dev)) : "";
+
+        // with Mesa's software driver the run that computes window scores corrupted the heap; the cause is not known
+        if (reg == "Vulkan" && getenv("ASL_ALLOW_VULKAN") == nullptr) {
+            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+                "layer-wise prefill is not safe on Vulkan yet (ASL_ALLOW_VULKAN=1 in the environment tries it)");
+        }
+    }
 
     ctx.sched_reserve();
 
@@ -436,6 +448,9 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     if (il_next == n_layer()) {
         invalid("all layers have run");
     }
+    if (n_before > 0) {
+        invalid("the layers that the held tokens have run through come first");
+    }
     if (positions == nullptr || n < n_window) {
         invalid("fewer positions than the observation window has");
     }
@@ -560,6 +575,15 @@ void llama_layerwise::end() {
     ctx.n_outputs = 1;
 
     reset(false);
+}
+
+void llama_layerwise::reset_after(llama_layerwise_status status) {
+    if (status == LLAMA_LAYERWISE_STATUS_NO_MEMORY) {
+        // the scheduler may be left with buffers that it could not enlarge
+        ctx.sched_need_reserve = true;
+    }
+
+    reset(true);
 }
 
 void llama_layerwise::reset(bool clear_memory) {

@@ -103,6 +103,7 @@ struct llama_layerwise {
     void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void end();
     void reset(bool clear_memory);
+    void reset_after(llama_layerwise_status status);
 
     // the cache is to be emptied from outside: ends the prefill, or asks the run in progress to stop, which then
     // empties the cache itself (true)

@@ -20,8 +20,8 @@ template<typename F>
 static int32_t guard(llama_context * ctx, F && f) {
     llama_layerwise * lw = nullptr;
 
-    int32_t     status = LLAMA_LAYERWISE_STATUS_OK;
-    std::string error;
+    llama_layerwise_status status = LLAMA_LAYERWISE_STATUS_OK;
+    std::string            error;
 
     try {
         lw = &llama_layerwise::get(ctx);
@@ -38,7 +38,7 @@ static int32_t guard(llama_context * ctx, F && f) {
     }
 
     if (lw && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
-        lw->reset(true);
+        lw->reset_after(status);
     }
 
     (lw ? lw->error : g_error) = error;

@@ -29,6 +29,7 @@ struct fuzz {
 
     int64_t n_calls[6] = {}; // by status
     int64_t n_compressed = 0;
+    int64_t n_resumed    = 0;
 
     int32_t integer(int64_t low, int64_t high) { return low + (int64_t) (random() % (uint64_t) (high - low + 1)); }
 
@@ -149,6 +150,33 @@ struct fuzz {
         n_compressed += call([&] {
             return llama_layerwise_compress(ctx, il, chance(0.98) ? cells.data() : nullptr, n_head_kv, n_cells);
         }) == LLAMA_LAYERWISE_STATUS_OK;
+    }
+
+    void hold() {
+        const int32_t n = chance(0.9) ? integer(1, b.info().n_tokens) : integer(INT32_MIN/2, INT32_MAX/2);
+
+        call([&] { return llama_layerwise_hold(ctx, n); });
+    }
+
+    void resume() {
+        const auto    info   = b.info();
+        const int32_t n_held = chance(0.9) ? info.n_held - integer(0, 2) : integer(-2, 2*b.N_CTX);
+        const int32_t n      = chance(0.9) ? integer(24, 60) : integer(-1, b.N_CTX);
+
+        std::vector<int32_t> tokens(std::max(n, 0));
+        for (auto & token : tokens) {
+            token = integer(3, 250);
+        }
+
+        const int32_t status = call([&] {
+            return llama_layerwise_resume(ctx, n_held, chance(0.98) ? tokens.data() : nullptr, n, chance(0.9) ? 16 : integer(-1, 70), integer(0, 20));
+        });
+        n_resumed += status == LLAMA_LAYERWISE_STATUS_OK;
+
+        if (status == LLAMA_LAYERWISE_STATUS_OK && chance(0.9)) {
+            n_window = 16;
+            call([&] { return llama_layerwise_run(ctx, 0, info.il_held, integer(0, 2)); });
+        }
     }
 
     void end() {
@@ -296,15 +324,16 @@ struct fuzz {
 
     void step() {
         static const std::vector<std::pair<int32_t, void (fuzz::*)()>> calls = {
-            { 36, &fuzz::run    }, {  6, &fuzz::begin }, { 11, &fuzz::keep  }, { 15, &fuzz::compress        },
+            { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 15, &fuzz::compress        },
             {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
-            {  1, &fuzz::check  }, {  6, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
+            {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
+            {  4, &fuzz::hold   }, {  4, &fuzz::resume},
         }; // weights in percent
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
-            begin();
+            b.info().n_held > 0 && chance(0.5) ? resume() : begin();
             return;
         }
 
@@ -339,7 +368,8 @@ int main(int argc, char ** argv) {
     fuzz  f(b, seed);
     f.steps(n_steps);
 
-    fprintf(stderr, "%s: %d steps, %lld layers compressed; statuses:", argv[1], n_steps, (long long) f.n_compressed);
+    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld prompts from held tokens; statuses:", argv[1], n_steps,
+            (long long) f.n_compressed, (long long) f.n_resumed);
     for (const int64_t n : f.n_calls) {
         fprintf(stderr, " %lld", (long long) n);
     }
