@@ -14,6 +14,7 @@ from asl_llamacpp.engine.binding import Engine, deferred_kv
 
 N, WINDOW, N_UBATCH = 200, 32, 64
 LINEAR, YARN = 1, 2  # llama_rope_scaling_type
+KV_TYPES = {"bf16": 30, "q8_0": 8, "q4_0": 2}  # ggml_type
 
 SCALINGS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -41,6 +42,25 @@ def test_scores_and_logits(load_model: LoadModel, name: str, scaling: str) -> No
             # the tolerance is flash attention's, which sums in float16 layer after layer
             np.testing.assert_allclose(engine.scores(il), want[il], rtol=0, atol=0.05, err_msg=f"layer {il}")
         np.testing.assert_allclose(engine.scores(scored[0]), want[scored[0]], rtol=0, atol=0.005)
+        engine.end()
+        assert context.logits().tobytes() == logits.tobytes()
+
+
+@pytest.mark.parametrize(("kv_type", "correlation"), [("bf16", 0.999), ("q8_0", 0.999), ("q4_0", 0.97)])
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-gemma2", "tiny-gpt-oss"])
+def test_every_kv_type(load_model: LoadModel, name: str, kv_type: str, correlation: float) -> None:
+    """Layer by layer as decoded plainly, bit for bit; scores as near to exact ones as the type allows."""
+    model, types = load_model(name), {"kv_type": KV_TYPES[kv_type]}
+    tokens = model.tokens(N)
+    want = own_attention.window_sums(model, tokens, WINDOW, n_ctx=512)
+    with Context(model, 512, N_UBATCH, **types) as context:
+        logits = context.decode(tokens)
+    with Context(model, 512, N_UBATCH, creation=deferred_kv(), **types) as context:
+        engine = Engine(context.pointer)
+        engine.begin(tokens, WINDOW, headroom=0)
+        engine.run(0, model.n_layer, scores=True)
+        first = next(il for il in range(model.n_layer) if not engine.layer(il).is_swa)
+        assert np.corrcoef(engine.scores(first).ravel(), want[first].ravel())[0, 1] > correlation
         engine.end()
         assert context.logits().tobytes() == logits.tobytes()
 
