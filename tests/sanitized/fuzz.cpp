@@ -153,9 +153,16 @@ struct fuzz {
     }
 
     void hold() {
-        const int32_t n = chance(0.9) ? integer(1, b.info().n_tokens) : integer(INT32_MIN/2, INT32_MAX/2);
+        const int32_t n = chance(0.9) ? integer(1, std::max(b.info().n_tokens, 1)) : integer(INT32_MIN/2, INT32_MAX/2);
 
-        call([&] { return llama_layerwise_hold(ctx, n); });
+        if (call([&] { return llama_layerwise_hold(ctx, n); }) != LLAMA_LAYERWISE_STATUS_OK || within_run || chance(0.3)) {
+            return;
+        }
+
+        // to the end, so that a prompt can start from it
+        if (call([&] { return llama_layerwise_run(ctx, b.info().il_next, b.n_layer, 0); }) == LLAMA_LAYERWISE_STATUS_OK) {
+            call([&] { return llama_layerwise_end(ctx); });
+        }
     }
 
     void resume() {
