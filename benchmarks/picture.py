@@ -13,7 +13,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SHOWN = {"stock": ("llama.cpp", "#9aa0a6"), "asl": ("ASL", "#1a73e8"), "layer14": ("selection at layer 14", "#34a853")}
+SHOWN = {
+    "stock": ("llama.cpp", "#9aa0a6"),
+    "asl": ("ASL", "#1a73e8"),
+    "layer14": ("selection at layer 14", "#34a853"),
+    "budget": ("and kv_budget=1024", "#f9ab00"),
+}
+WIDTH = 0.8 / len(SHOWN)
 PANELS = [
     ("prefill_s", 1.0, "seconds to the first token"),
     ("decode_tok_s", 1.0, "tokens per second after it"),
@@ -29,7 +35,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for panel, (key, scale, title) in zip(panels, PANELS, strict=True):
         for i, (name, (label, color)) in enumerate(SHOWN.items()):
             values = [rows[name, n][key] / scale for n in lengths]
-            bars = panel.bar([x + (i - 1) * 0.27 for x in range(len(lengths))], values, 0.25, label=label, color=color)
+            middles = [x + (i - (len(SHOWN) - 1) / 2) * WIDTH for x in range(len(lengths))]
+            bars = panel.bar(middles, values, WIDTH - 0.02, label=label, color=color)
             panel.bar_label(bars, fmt="{:.0f}", fontsize=8, padding=1)
         panel.set_xticks(range(len(lengths)), [f"{n:,} tokens" for n in lengths])
         panel.set_title(title, fontsize=11)
