@@ -13,6 +13,13 @@ _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
 
 
+class Closed:
+    """Stands for the model and the context of an object that was closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("this Llama was closed: make a new one")
+
+
 class GuardedGeneration(llama_cpp.Llama):
     """llama-cpp-python's generation, for a cache that may be pruned.
 

@@ -13,19 +13,12 @@ from . import state
 from .budget_text import Budget, parse_budget
 from .devices import OnDevices, remote_devices
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv
-from .generation import GuardedGeneration
+from .generation import Closed, GuardedGeneration
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
 from .report import PrefillReport, Progress
 from .support import unsupported_reason
-
-
-class _Closed:
-    """Stands for the model and the context of an object that was closed."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise ValueError("this Llama was closed: make a new one")
 
 
 class Llama(OnDevices, GuardedGeneration):
@@ -169,7 +162,7 @@ class Llama(OnDevices, GuardedGeneration):
         self._engine = self._cache = None
         if hasattr(self, "_stack"):
             super().close()
-            closed: Any = _Closed()  # instead of a crash on freed memory
+            closed: Any = Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
 
     def eval(self, tokens: Sequence[int]) -> None:
