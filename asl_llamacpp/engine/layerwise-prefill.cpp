@@ -14,10 +14,6 @@
     throw llama_layerwise_exception(status, what);
 }
 
-[[noreturn]] static void invalid(const std::string & what) {
-    fail(LLAMA_LAYERWISE_STATUS_INVALID, what);
-}
-
 //
 // llama_layerwise_hidden
 //
@@ -47,6 +43,18 @@ llama_layerwise_hidden llama_layerwise_hidden::copy_to(ggml_backend_buffer_type_
     return res;
 }
 
+void llama_layerwise_hidden::copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const {
+    ggml_context_ptr ctx_view = llama_layerwise_make_ctx(2);
+
+    ggml_tensor * from = ggml_view_2d(ctx_view.get(), t,     t->ne[0], n, t->nb[1],     i_src*t->nb[1]);
+    ggml_tensor * to   = ggml_view_2d(ctx_view.get(), dst.t, t->ne[0], n, dst.t->nb[1], i_dst*dst.t->nb[1]);
+
+    ggml_backend_view_init(from);
+    ggml_backend_view_init(to);
+
+    ggml_backend_tensor_copy(from, to);
+}
+
 llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t> & idxs) const {
     llama_layerwise_hidden res;
     res.alloc(ggml_backend_buffer_get_type(buf.get()), t->ne[0], idxs.size());
@@ -58,15 +66,7 @@ llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t>
             n++;
         }
 
-        ggml_context_ptr ctx_view = llama_layerwise_make_ctx(2);
-
-        ggml_tensor * src = ggml_view_2d(ctx_view.get(), t,     t->ne[0], n, t->nb[1],     idxs[i]*t->nb[1]);
-        ggml_tensor * dst = ggml_view_2d(ctx_view.get(), res.t, t->ne[0], n, res.t->nb[1],       i*res.t->nb[1]);
-
-        ggml_backend_view_init(src);
-        ggml_backend_view_init(dst);
-
-        ggml_backend_tensor_copy(src, dst);
+        copy_rows(idxs[i], res, i, n);
 
         i += n;
     }
@@ -80,12 +80,12 @@ llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t>
 
 llama_layerwise & llama_layerwise::get(llama_context * ctx) {
     if (ctx == nullptr) {
-        invalid("the context is NULL");
+        llama_layerwise_invalid("the context is NULL");
     }
 
     auto * mem = dynamic_cast<llama_kv_cache_layered *>(ctx->get_memory());
     if (mem == nullptr) {
-        invalid("this context was created without llama_layerwise_defer_kv(true)");
+        llama_layerwise_invalid("this context was created without llama_layerwise_defer_kv(true)");
     }
 
     if (!mem->driver) {
@@ -97,16 +97,16 @@ llama_layerwise & llama_layerwise::get(llama_context * ctx) {
 
 void llama_layerwise::require_idle() const {
     if (active) {
-        invalid("a prefill is in progress: end or abort it first");
+        llama_layerwise_invalid("a prefill is in progress: end or abort it first");
     }
 }
 
 void llama_layerwise::require_active() const {
     if (running) {
-        invalid("layers are running: wait until they are done");
+        llama_layerwise_invalid("layers are running: wait until they are done");
     }
     if (!active) {
-        invalid("no prefill is in progress");
+        llama_layerwise_invalid("no prefill is in progress");
     }
 }
 
@@ -166,23 +166,23 @@ void llama_layerwise::check_tokens(
     require_idle();
 
     if (tokens_inp == nullptr || n_tokens < 1) {
-        invalid("there are no tokens");
+        llama_layerwise_invalid("there are no tokens");
     }
     if ((int64_t) n_before_inp + n_tokens > (int64_t) cparams.n_ctx_seq) {
-        invalid("the prompt has " + std::to_string((int64_t) n_before_inp + n_tokens) + " tokens, more than n_ctx = "
+        llama_layerwise_invalid("the prompt has " + std::to_string((int64_t) n_before_inp + n_tokens) + " tokens, more than n_ctx = "
             + std::to_string(cparams.n_ctx_seq));
     }
     if (n_window_inp < 1 || n_window_inp > n_tokens) {
-        invalid("the observation window must have between 1 and n_tokens tokens");
+        llama_layerwise_invalid("the observation window must have between 1 and n_tokens tokens");
     }
     if (n_headroom_inp < 0) {
-        invalid("the headroom must not be negative");
+        llama_layerwise_invalid("the headroom must not be negative");
     }
 
     const int32_t n_vocab = ctx.model.vocab.n_tokens();
     for (int32_t i = 0; i < n_tokens; ++i) {
         if (tokens_inp[i] < 0 || tokens_inp[i] >= n_vocab) {
-            invalid("token " + std::to_string(i) + " is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
+            llama_layerwise_invalid("token " + std::to_string(i) + " is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
         }
     }
 
@@ -191,6 +191,15 @@ void llama_layerwise::check_tokens(
     }
     if (!ctx.sampling.samplers.empty()) {
         fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "backend samplers are not supported");
+    }
+}
+
+void llama_layerwise::reserve() {
+    ctx.synchronize();
+    ctx.sched_reserve();
+
+    if (ctx.output_reserve(1) < 1) {
+        throw std::bad_alloc();
     }
 }
 
@@ -216,12 +225,7 @@ void llama_layerwise::start(
 void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, int32_t n_window_inp, int32_t n_headroom_inp) {
     check_tokens(tokens_inp, n_tokens, 0, n_window_inp, n_headroom_inp);
 
-    ctx.synchronize();
-    ctx.sched_reserve();
-
-    if (ctx.output_reserve(1) < 1) {
-        throw std::bad_alloc();
-    }
+    reserve();
 
     reset(true);
 
@@ -278,14 +282,14 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     require_active();
 
     if (il_begin != il_next) {
-        invalid("the next layer to run is " + std::to_string(il_next) + ", not " + std::to_string(il_begin));
+        llama_layerwise_invalid("the next layer to run is " + std::to_string(il_next) + ", not " + std::to_string(il_begin));
     }
     if (il_end <= il_begin || il_end > n_layer()) {
-        invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
+        llama_layerwise_invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
     }
 
     if (scoring < LLAMA_LAYERWISE_SCORING_NONE || scoring > LLAMA_LAYERWISE_SCORING_PRODUCTS) {
-        invalid("there is no scoring " + std::to_string(scoring));
+        llama_layerwise_invalid("there is no scoring " + std::to_string(scoring));
     }
 
     const size_t n_tokens = tokens.size();
@@ -301,7 +305,7 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     } guard(*this);
 
     if (n_before > 0 && il_end != held.il) {
-        invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
+        llama_layerwise_invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
     }
 
     llama_layerwise_group group_new;
@@ -446,16 +450,16 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     require_active();
 
     if (il_next == n_layer()) {
-        invalid("all layers have run");
+        llama_layerwise_invalid("all layers have run");
     }
     if (n_before > 0) {
-        invalid("the layers that the held tokens have run through come first");
+        llama_layerwise_invalid("the layers that the held tokens have run through come first");
     }
     if (positions == nullptr || n < n_window) {
-        invalid("fewer positions than the observation window has");
+        llama_layerwise_invalid("fewer positions than the observation window has");
     }
     if (n > (int32_t) pos.size()) {
-        invalid("more positions than tokens are left");
+        llama_layerwise_invalid("more positions than tokens are left");
     }
 
     std::vector<int32_t> idxs(n); // of the kept positions among the present ones
@@ -463,18 +467,18 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     size_t i_cur = 0;
     for (int32_t i = 0; i < n; ++i) {
         if (i > 0 && positions[i] <= positions[i - 1]) {
-            invalid("the positions must be strictly increasing");
+            llama_layerwise_invalid("the positions must be strictly increasing");
         }
         while (i_cur < pos.size() && pos[i_cur] < positions[i]) {
             i_cur++;
         }
         if (i_cur == pos.size() || pos[i_cur] != positions[i]) {
-            invalid("position " + std::to_string(positions[i]) + " is not among the tokens kept so far");
+            llama_layerwise_invalid("position " + std::to_string(positions[i]) + " is not among the tokens kept so far");
         }
         idxs[i] = i_cur;
     }
     if (idxs[n - n_window] != (int32_t) pos.size() - n_window) {
-        invalid("the tokens of the observation window must be kept");
+        llama_layerwise_invalid("the tokens of the observation window must be kept");
     }
 
     if (n == (int32_t) pos.size()) {
@@ -510,22 +514,22 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
     const auto & groups = mem.get_groups();
 
     if (il < held.il) {
-        invalid("layer " + std::to_string(il) + " holds a document, which other prompts may follow");
+        llama_layerwise_invalid("layer " + std::to_string(il) + " holds a document, which other prompts may follow");
     }
     if (groups.empty() || !groups.back().has(il) || il_next != groups.back().il_end) {
-        invalid("layer " + std::to_string(il) + " was not in the last run");
+        llama_layerwise_invalid("layer " + std::to_string(il) + " was not in the last run");
     }
 
     const auto & kv = *groups.back().kv_base;
 
     if (!llama_layerwise_kv::has_layer(kv, il)) {
-        invalid("layer " + std::to_string(il) + " has a sliding window, or no attention: there is nothing to compress");
+        llama_layerwise_invalid("layer " + std::to_string(il) + " has a sliding window, or no attention: there is nothing to compress");
     }
     if (llama_layerwise_kv::n_layers(kv) != 1 || mem.is_compressed(il)) {
-        invalid("layer " + std::to_string(il) + " must be run on its own, and compressed once");
+        llama_layerwise_invalid("layer " + std::to_string(il) + " must be run on its own, and compressed once");
     }
     if (n_head_kv != (int32_t) ctx.model.hparams.n_head_kv(il)) {
-        invalid("layer " + std::to_string(il) + " has " + std::to_string(ctx.model.hparams.n_head_kv(il)) + " KV heads");
+        llama_layerwise_invalid("layer " + std::to_string(il) + " has " + std::to_string(ctx.model.hparams.n_head_kv(il)) + " KV heads");
     }
     if (!ctx.cparams.flash_attn) {
         fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "compression needs flash attention: the V of a cell lies scattered without it");
@@ -534,7 +538,7 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
     const int32_t n_tokens = kv.get_cells(0).get_used();
 
     if (cells == nullptr || n_cells < n_window || n_cells > n_tokens) {
-        invalid("a compressed layer holds between n_window and " + std::to_string(n_tokens) + " cells");
+        llama_layerwise_invalid("a compressed layer holds between n_window and " + std::to_string(n_tokens) + " cells");
     }
 
     for (int32_t h = 0; h < n_head_kv; ++h) {
@@ -542,11 +546,11 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
 
         for (int32_t i = 0; i < n_cells; ++i) {
             if (row[i] < 0 || row[i] >= n_tokens || (i > 0 && row[i] <= row[i - 1])) {
-                invalid("the cells of a KV head must be strictly increasing, from 0 to " + std::to_string(n_tokens - 1));
+                llama_layerwise_invalid("the cells of a KV head must be strictly increasing, from 0 to " + std::to_string(n_tokens - 1));
             }
         }
         if (row[n_cells - n_window] != n_tokens - n_window) {
-            invalid("the cells of the observation window must be kept");
+            llama_layerwise_invalid("the cells of the observation window must be kept");
         }
     }
 
@@ -564,7 +568,7 @@ void llama_layerwise::end() {
     require_active();
 
     if (il_next != n_layer()) {
-        invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
+        llama_layerwise_invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
     }
 
     mem.join_last();

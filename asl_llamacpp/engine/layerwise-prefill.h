@@ -24,6 +24,10 @@ struct llama_layerwise_exception : std::runtime_error {
     llama_layerwise_status status;
 };
 
+[[noreturn]] inline void llama_layerwise_invalid(const std::string & what) {
+    throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_INVALID, what);
+}
+
 // hidden states between the layers
 struct llama_layerwise_hidden {
     ggml_context_ptr        ctx;
@@ -37,6 +41,9 @@ struct llama_layerwise_hidden {
     size_t bytes() const;
 
     llama_layerwise_hidden copy_to(ggml_backend_buffer_type_t buft) const;
+
+    // n rows from i_src on into dst from i_dst on
+    void copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const;
 
     // the rows at these indices, which are strictly increasing
     llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
@@ -118,8 +125,9 @@ private:
     void require_idle() const;
     void require_active() const;
 
-    // what begin and resume check and set alike
+    // what begin and resume check, reserve and set alike
     void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;
+    void reserve();
     void start(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom);
 
     // the hidden states of the document, followed by those of the tokens that have caught up

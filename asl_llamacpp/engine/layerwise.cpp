@@ -9,10 +9,6 @@
 #include <new>
 #include <string>
 
-[[noreturn]] static void invalid(const std::string & what) {
-    throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_INVALID, what);
-}
-
 static thread_local std::string g_error;
 
 // runs f, keeps the error for llama_layerwise_error and empties the context unless nothing was changed
@@ -62,10 +58,10 @@ int32_t llama_layerwise_scores(llama_context * ctx, int32_t il, float * out, int
     return guard(ctx, [&](llama_layerwise & lw) {
         const auto it = lw.scores.find(il);
         if (it == lw.scores.end()) {
-            invalid("layer " + std::to_string(il) + " has no scores: it was not in the last run, or it is a sliding-window layer");
+            llama_layerwise_invalid("layer " + std::to_string(il) + " has no scores: it was not in the last run, or it is a sliding-window layer");
         }
         if (out == nullptr || n_out < (int64_t) it->second.data.size()) {
-            invalid("the scores of layer " + std::to_string(il) + " need room for " + std::to_string(it->second.data.size()) + " floats");
+            llama_layerwise_invalid("the scores of layer " + std::to_string(il) + " need room for " + std::to_string(it->second.data.size()) + " floats");
         }
         std::copy(it->second.data.begin(), it->second.data.end(), out);
     });
@@ -103,7 +99,7 @@ void llama_layerwise_abort(llama_context * ctx) {
 int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * info) {
     return guard(ctx, [&](llama_layerwise & lw) {
         if (info == nullptr) {
-            invalid("info is NULL");
+            llama_layerwise_invalid("info is NULL");
         }
 
         *info = {
@@ -127,7 +123,7 @@ int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * inf
 int32_t llama_layerwise_get_layer(llama_context * ctx, int32_t il, llama_layerwise_layer * layer) {
     return guard(ctx, [&](llama_layerwise & lw) {
         if (layer == nullptr || il < 0 || il >= lw.mem.n_layer()) {
-            invalid("there is no layer " + std::to_string(il));
+            llama_layerwise_invalid("there is no layer " + std::to_string(il));
         }
 
         const auto & hparams = lw.ctx.get_model().hparams;
@@ -168,11 +164,11 @@ int32_t llama_layerwise_get_positions(llama_context * ctx, int32_t il, int32_t *
 
     const int32_t status = guard(ctx, [&](llama_layerwise & lw) {
         if (il < 0 || il >= lw.mem.n_layer() || n_out < 0 || (out == nullptr && n_out > 0)) {
-            invalid("there is no layer " + std::to_string(il) + " or no room for its positions");
+            llama_layerwise_invalid("there is no layer " + std::to_string(il) + " or no room for its positions");
         }
 
         if (lw.mem.is_compressed(il)) {
-            invalid("layer " + std::to_string(il) + " is compressed: each KV head holds cells of its own");
+            llama_layerwise_invalid("layer " + std::to_string(il) + " is compressed: each KV head holds cells of its own");
         }
 
         const auto * group = lw.mem.group_of(il);
