@@ -231,7 +231,6 @@ class Llama(OnDevices, GuardedGeneration):
         assert self._cache is not None
         self._refuse_images()
         n = len(tokens)
-        self._cache.plan(n)  # refuses before anything is lost
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
         self.last_prefill = self._cache.prefill(tokens, self.on_progress)
         self.input_ids[:n] = tokens

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import llama_cpp
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from .engine.binding import LayerShape, kv_bytes, model_layers
 from .kv_shape import KVShape
-from .support import asl_unsupported_reason
+from .support import model_without_weights, unsupported_reason
 
 
 @dataclass(frozen=True)
@@ -34,31 +31,15 @@ class ModelShape:
     unsupported: str | None
 
 
-@contextmanager
-def _model_without_weights(path: str | Path) -> Iterator[Any]:
-    """The model (a ctypes llama_model_p) with its metadata and no memory; ValueError if llama.cpp cannot load it."""
-    params = llama_cpp.llama_model_default_params()
-    params.no_alloc = True
-    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
-    params.n_gpu_layers = 0
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
-    if not model:
-        raise ValueError(f"llama.cpp cannot load {path}: not a GGUF model of a known architecture")
-    try:
-        yield model
-    finally:
-        llama_cpp.llama_model_free(model)
-
-
 def read_shape(path: str | Path) -> ModelShape:
     """The shape of the GGUF model at `path`; ValueError if llama.cpp cannot load it."""
-    with _model_without_weights(path) as model:
+    with model_without_weights(path) as model:
         return ModelShape(
             layers=tuple(model_layers(model)),
             n_embd=llama_cpp.llama_model_n_embd(model),
             n_ctx_train=llama_cpp.llama_model_n_ctx_train(model),
             weight_bytes=llama_cpp.llama_model_size(model),
-            unsupported=asl_unsupported_reason(str(path)),
+            unsupported=unsupported_reason(model),
         )
 
 
@@ -72,7 +53,7 @@ def stock_kv_bytes(path: str | Path, shape: KVShape) -> int:
     params.type_k, params.type_v, params.swa_full = shape.type_k, shape.type_v, shape.swa_full
     kind = "ENABLED" if shape.flash_attn else "DISABLED"
     params.flash_attn_type = getattr(llama_cpp, f"LLAMA_FLASH_ATTN_TYPE_{kind}")
-    with _model_without_weights(path) as model:
+    with model_without_weights(path) as model:
         ctx = llama_cpp.llama_init_from_model(model, params)
         if not ctx:
             raise ValueError(f"llama.cpp cannot make a context of n_ctx={shape.n_ctx} for {path}")

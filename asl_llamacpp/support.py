@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import ctypes
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
 from .engine.binding import model_error
+
+
+@contextmanager
+def model_without_weights(path: str | Path) -> Iterator[Any]:
+    """The model (a ctypes llama_model_p) with its metadata and no memory; ValueError if llama.cpp cannot load it."""
+    params = llama_cpp.llama_model_default_params()
+    params.no_alloc = True
+    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
+    params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise ValueError(f"llama.cpp cannot load {path}: not a GGUF model of a known architecture")
+    try:
+        yield model
+    finally:
+        llama_cpp.llama_model_free(model)
 
 
 def asl_unsupported_reason(model_path: str) -> str | None:
@@ -19,17 +38,8 @@ def asl_unsupported_reason(model_path: str) -> str | None:
     Raises:
         ValueError: llama.cpp cannot load the file.
     """
-    params = llama_cpp.llama_model_default_params()
-    params.no_alloc = True
-    params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
-    params.n_gpu_layers = 0
-    model = llama_cpp.llama_model_load_from_file(model_path.encode(), params)
-    if not model:
-        raise ValueError(f"llama.cpp cannot load {model_path}: not a GGUF model of a known architecture")
-    try:
+    with model_without_weights(model_path) as model:
         return unsupported_reason(model)
-    finally:
-        llama_cpp.llama_model_free(model)
 
 
 def unsupported_reason(model: Any) -> str | None:

@@ -106,7 +106,7 @@ def test_smaller_cells_and_windows(smollm2_path: Path, tiny_path: Callable[[str]
 
 
 def test_a_model_that_only_full_serves(tiny_path: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asl_llamacpp.model_shape.asl_unsupported_reason", lambda path: "it is recurrent")
+    monkeypatch.setattr("asl_llamacpp.model_shape.unsupported_reason", lambda model: "it is recurrent")
     arguments = (tiny_path("tiny-llama"), "--prompt", 3000)
     told = planned(*arguments, "--vram", "1GiB")
     assert told["unsupported"] == "it is recurrent"

@@ -46,6 +46,13 @@ class Spec:
             object.__setattr__(self, name, value)
 
 
+def layer_or_auto(value: object) -> Any:
+    """A policy's `layer`: an integer of at least 0, or "auto"."""
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(f"layer must be an integer or 'auto', not {value!r}")
+    return value if value == "auto" else integer("layer", value, 0)
+
+
 def check_pooling(kernel: int) -> None:
     if kernel % 2 == 0:
         raise ValueError(f"kernel={kernel} must be odd, to centre pooling: use {kernel + 1}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from .asl import ASL
-from .base import Spec, check_kept, check_layer, check_pooling, integer
+from .base import Spec, check_kept, check_layer, check_pooling, integer, layer_or_auto
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,7 @@ class FastKV(Spec):
         checked: dict[str, Any] = {
             name: integer(name, getattr(self, name), 1) for name in ("window", "kernel", "select_k")
         }
-        if isinstance(self.layer, str) and self.layer != "auto":
-            raise ValueError(f"layer must be an integer or 'auto', not {self.layer!r}")
-        if self.layer != "auto":
-            checked["layer"] = integer("layer", self.layer, 0)
-        self._set_checked(checked)
+        self._set_checked({**checked, "layer": layer_or_auto(self.layer)})
         check_pooling(self.kernel)
         check_kept("select_k", self.select_k, self.window)
 
