@@ -9,19 +9,15 @@ library and the file's pages. Writes benchmarks/results/overhead-NAME.json and .
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import probe
 
 from asl_llamacpp import Llama
 
-HERE = Path(__file__).resolve().parent
 LAYERWISE = "asl:tau=1e-9,l_max=none,select_k=1024"
 
 
@@ -84,13 +80,7 @@ def main() -> None:
             f"| {row['n']} | {len(row['pairs'])} | {row['ratio']:.3f} | {low:.3f} to {high:.3f} "
             f"| {row['ratio_of_fastest']:.3f} |"
         )
-    machine = {"processor": probe.processor_name(), "threads": args.threads, "system": platform.platform()}
-    text = f"{machine['processor']}, {args.threads} threads, {Path(args.model).name}\n\n" + "\n".join(lines) + "\n"
-    name = args.name or probe.processor_name()
-    (HERE / "results" / f"overhead-{name}.md").write_text(text, encoding="utf-8")
-    raw = {"machine": machine, "model": Path(args.model).name, "rows": rows}
-    (HERE / "results" / f"overhead-{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    print(text)
+    probe.write_results("overhead", args, rows, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -196,18 +195,8 @@ def main() -> None:
         args.stock = stock_beside_our_ggml(args.stock, Path(folder))
         results = [measure(args, n, repeats, probe.prompt(document, n)) for n, repeats in args.rounds]
     rows = [row for result in results for row in summarize(result, model)]
-
-    name = args.name or probe.processor_name()
-    machine = {"processor": probe.processor_name(), "threads": args.threads, "system": platform.platform()}
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    text = (
-        f"{machine['processor']}, {args.threads} threads, {Path(args.model).name}, medians of {args.repeats} rounds\n\n"
-    )
-    (folder / f"prefill-{name}.md").write_text(text + table(rows) + "\n", encoding="utf-8")
-    raw = {"machine": machine, "model": Path(args.model).name, "select_k": SELECT_K, "rows": rows, "results": results}
-    (folder / f"prefill-{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    print(text + table(rows))
+    note = f", medians of {args.repeats} rounds"
+    probe.write_results("prefill", args, rows, table(rows), note, select_k=SELECT_K, results=results)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from gguf import GGUFReader
 
@@ -15,8 +17,9 @@ from asl_llamacpp.demo import DOCUMENT
 from asl_llamacpp.library import LIB_DIR
 from asl_llamacpp.models import default_model as _default_model
 
-__all__ = ["LIB_DIR", "Model", "default_model", "document_tokens", "processor_name", "prompt"]
+__all__ = ["LIB_DIR", "Model", "default_model", "document_tokens", "processor_name", "prompt", "write_results"]
 
+RESULTS = Path(__file__).resolve().parent / "results"
 QUESTION = "\n\nQuestion: Who published this document?\nAnswer:"
 
 
@@ -50,8 +53,6 @@ def document_tokens(model: str) -> list[int]:
         "import sys, json, asl_llamacpp as a; l = a.Llama(sys.argv[1], vocab_only=True, verbose=False); "
         "print(json.dumps([l.tokenize(t.encode(), add_bos=False) for t in json.load(sys.stdin)]))"
     )
-    import json
-
     texts = json.dumps([DOCUMENT.read_text(encoding="utf-8"), QUESTION])
     out = subprocess.run([sys.executable, "-c", code, model], input=texts, capture_output=True, text=True, check=True)
     document, question = json.loads(out.stdout)
@@ -75,3 +76,16 @@ def processor_name() -> str:
     elif sys.platform == "darwin":
         name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
     return re.sub(r"[^A-Za-z0-9]+", "-", name.strip()).strip("-") + f"-{os.cpu_count()}-cores"
+
+
+def write_results(kind: str, args: Any, rows: list[dict[str, Any]], table: str, note: str = "", **more: Any) -> None:
+    """Write results/KIND-NAME.json and .md, and print the latter. `args`: with name, model and threads."""
+    name = args.name or processor_name()
+    machine = {"processor": processor_name(), "threads": args.threads, "system": platform.platform()}
+    model = Path(args.model).name
+    text = f"{machine['processor']}, {args.threads} threads, {model}{note}\n\n{table}\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{kind}-{name}.md").write_text(text, encoding="utf-8")
+    raw = {"machine": machine, "model": model, **more, "rows": rows}
+    (RESULTS / f"{kind}-{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    print(text)

@@ -8,19 +8,15 @@ Writes benchmarks/results/questions-NAME.json and .md. See README.md here.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import probe
 
 from asl_llamacpp import Llama
 
-HERE = Path(__file__).resolve().parent
 N_QUESTION = 64
 
 
@@ -87,13 +83,7 @@ def main() -> None:
             f"| {statistics.median(row['next_s']):.2f} | {row['ratio']:.3f} | {row['ideal']:.3f} "
             f"| {row['held_bytes'] / 2**20:.1f} |"
         )
-    machine = {"processor": probe.processor_name(), "threads": args.threads, "system": platform.platform()}
-    name = args.name or probe.processor_name()
-    text = f"{machine['processor']}, {args.threads} threads, {Path(args.model).name}\n\n" + "\n".join(lines) + "\n"
-    (HERE / "results" / f"questions-{name}.md").write_text(text, encoding="utf-8")
-    raw = {"machine": machine, "model": Path(args.model).name, "rows": rows}
-    (HERE / "results" / f"questions-{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-    print(text)
+    probe.write_results("questions", args, rows, "\n".join(lines))
 
 
 if __name__ == "__main__":
