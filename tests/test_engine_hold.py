@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import LoadModel
 from numpy.typing import NDArray
-from raw_llama import Context
+from raw_llama import F16, Q8_0, Context, Model
 
-from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.binding import Engine, deferred_kv, model_layers
 
 N_HELD, N_ASKED, WINDOW, N_UBATCH = 150, 45, 32, 64
 N = N_HELD + N_ASKED
@@ -78,6 +78,135 @@ def test_questions_equal_prompts_from_scratch(load_model: LoadModel, name: str, 
             assert [engine.layer(i).n_cells for i in range(model.n_layer)] == [
                 Engine(other.pointer).layer(i).n_cells for i in range(model.n_layer)
             ]
+
+
+HostState = tuple[int, list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]], NDArray[np.float32] | None]
+
+
+def to_host(engine: Engine, model: Model, n: int, il_held: int, swa_full: bool) -> HostState:
+    """The held document's layers as (first position, K, V), and its hidden states."""
+    layers = []
+    for il in range(il_held):
+        layer, shape = engine.layer(il), model_layers(model.pointer)[il]
+        first = 0 if swa_full or not layer.is_swa else max(0, n - shape.n_swa)
+        k = np.empty((n - first, layer.k_bytes), dtype=np.uint8)
+        v = np.empty((n - first, layer.v_bytes), dtype=np.uint8)
+        engine.get_kv(il, first, k, v)
+        layers.append((first, k, v))
+    hidden = None
+    if il_held < model.n_layer:
+        hidden = np.empty((n, 64), dtype=np.float32)
+        engine.get_hidden(hidden)
+    return il_held, layers, hidden
+
+
+def from_host(engine: Engine, state: HostState, prompt: Tokens, scores: bool = False) -> None:
+    """Start `prompt` from the document, up to the layer that it has run through."""
+    il_held, layers, hidden = state
+    engine.restore(prompt[:N_HELD], il_held, hidden)
+    info = engine.info()
+    assert (info.n_held, info.il_held, info.held_in_cache, info.kv_bytes) == (N_HELD, il_held, False, 0)
+    engine.resume(N_HELD, prompt[N_HELD:], WINDOW, headroom=8)
+    for il, (first, k, v) in enumerate(layers):
+        with pytest.raises(ValueError, match="once the KV"):
+            engine.run(il, il + 1)
+        engine.put_kv(il, first, k, v)
+        engine.run(il, il + 1, scores=scores)
+
+
+@pytest.mark.parametrize("way", ["host", "park"])
+@pytest.mark.parametrize("swa_full", [True, False])
+@pytest.mark.parametrize("kv_type", [F16, Q8_0])
+@pytest.mark.parametrize("il", [1, 3, 0], ids=["1 layer", "3 layers", "all layers"])
+@pytest.mark.parametrize("name", MODELS)
+def test_documents_that_were_put_away_serve_as_well(
+    load_model: LoadModel, name: str, il: int, kv_type: int, swa_full: bool, way: str
+) -> None:
+    """Two documents in turn, each question bit for bit as from scratch at the same ubatch borders."""
+    model = load_model(name)
+    il = il or model.n_layer
+    tokens = model.tokens(2 * (N_HELD + 2 * N_ASKED) + 8)
+    answer = tokens[-8:]
+    half = N_HELD + 2 * N_ASKED
+    documents = [prompts(tokens[i * half : (i + 1) * half])[:2] for i in range(2)]
+    settings = {"swa_full": swa_full, "kv_type": kv_type}
+
+    def finish(engine: Engine, context: Context, seed: int) -> Tokens:
+        if il < model.n_layer:
+            engine.keep(some_of(seed))
+            engine.run(il, model.n_layer)
+        engine.end()
+        return np.concatenate([context.logits()[None], context.decode_each(answer, N)])
+
+    with (
+        Context(model, 512, N_HELD, creation=deferred_kv(), **settings) as context,
+        Context(model, 512, N_HELD, creation=deferred_kv(), **settings) as other,
+    ):
+        engine, states = Engine(context.pointer), []
+        for i, (first, _) in enumerate(documents):
+            engine.begin(first, WINDOW, headroom=8)
+            engine.run(0, il)
+            engine.hold(N_HELD)
+            if way == "host":
+                states.append(to_host(engine, model, N_HELD, il, swa_full))
+            finish(engine, context, seed=0)
+            if way == "park":
+                engine.park(i)
+                info = engine.info()
+                assert info.n_parked == i + 1 and info.parked_bytes > 0 and info.kv_bytes == info.n_held == 0
+        for i, (_, prompt) in enumerate(documents):
+            if way == "host":
+                from_host(engine, states[i], prompt)
+            else:
+                engine.unpark(i)
+                assert engine.info().held_in_cache and engine.info().n_parked == 1 - i
+                engine.resume(N_HELD, prompt[N_HELD:], WINDOW, headroom=8)
+                engine.run(0, il)
+            got = finish(engine, context, seed=1)
+            scratch = Engine(other.pointer)
+            scratch.begin(prompt, WINDOW, headroom=8)
+            scratch.run(0, il)
+            want = finish(scratch, other, seed=1)
+            assert got.tobytes() == want.tobytes()
+            for layer in range(model.n_layer):
+                ours, theirs = engine.layer(layer), scratch.layer(layer)
+                # a sliding window's ring comes back with no more than the next tokens see
+                assert ours.n_cells == theirs.n_cells or (ours.is_swa and ours.n_cells < theirs.n_cells)
+
+
+def test_layers_from_the_host_may_be_compressed(load_model: LoadModel) -> None:
+    """The scores are those of the whole prompt, and only what each layer keeps stays on the device."""
+    model, il, n_cells = load_model("tiny-llama"), 3, 60
+    tokens = model.tokens(N_HELD + 3 * N_ASKED + 8)
+    first, second, _ = prompts(tokens)
+    cells = np.tile(np.concatenate([np.arange(n_cells - WINDOW), np.arange(N - WINDOW, N)]), (2, 1))
+    with (
+        Context(model, 512, N_HELD, creation=deferred_kv()) as context,
+        Context(model, 512, N_HELD, creation=deferred_kv()) as other,
+    ):
+        engine, scratch = Engine(context.pointer), Engine(other.pointer)
+        engine.begin(first, WINDOW, headroom=8)
+        engine.run(0, il)
+        engine.hold(N_HELD)
+        state = to_host(engine, model, N_HELD, il, swa_full=True)
+        _, layers, hidden = state
+        engine.abort()
+        engine.restore(second[:N_HELD], il, hidden)
+        engine.resume(N_HELD, second[N_HELD:], WINDOW, headroom=8)
+        scratch.begin(second, WINDOW, headroom=8)
+        for i, (start, k, v) in enumerate(layers):
+            engine.put_kv(i, start, k, v)
+            for one in (engine, scratch):
+                one.run(i, i + 1, scores=True)
+            np.testing.assert_array_equal(engine.scores(i), scratch.scores(i))
+            for one in (engine, scratch):
+                one.compress(i, cells)
+        assert engine.info().n_held == 0, "what is compressed serves no other question"
+        for one in (engine, scratch):
+            one.keep(some_of(1))
+            one.run(il, model.n_layer)
+            one.end()
+        assert context.decode_each(tokens[-8:], N).tobytes() == other.decode_each(tokens[-8:], N).tobytes()
 
 
 def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
@@ -153,7 +282,7 @@ def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
         with pytest.raises(ValueError, match="no hidden states"):
             engine.hold(N_HELD)
         engine.run(0, 2)
-        for n in (0, -1, N, N + 1):
+        for n in (0, -1, N + 1):
             with pytest.raises(ValueError, match="can be held"):
                 engine.hold(n)
         engine.hold(N_HELD)
@@ -173,3 +302,63 @@ def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
             engine.run(0, 1)
         engine.abort()
         assert engine.info().n_held == 0 and engine.info().kv_bytes == 0
+
+
+def test_misuse_of_documents_elsewhere_is_refused(load_model: LoadModel) -> None:
+    model = load_model("tiny-llama")
+    tokens, hidden = model.tokens(N), np.zeros((N_HELD, 64), dtype=np.float32)
+    with Context(model, 256, N_UBATCH, creation=deferred_kv()) as context:
+        engine = Engine(context.pointer)
+        for number in (0, -1):
+            with pytest.raises(ValueError, match="number"):
+                engine.unpark(number)
+            with pytest.raises(ValueError, match="number"):
+                engine.drop(number)
+        with pytest.raises(ValueError, match="no document"):
+            engine.park(0)
+        for il, states in ((0, hidden), (7, hidden), (2, None), (2, hidden[1:]), (model.n_layer, hidden)):
+            with pytest.raises(ValueError, match="layers, not|must be"):
+                engine.restore(tokens[:N_HELD], il, states)
+        with pytest.raises(ValueError, match="vocabulary"):
+            engine.restore(tokens[:N_HELD] + 9999, 2, hidden)
+        with pytest.raises(ValueError, match="no hidden states"):
+            engine.get_hidden(hidden)
+        k = np.zeros((N_HELD, 256), dtype=np.uint8)
+        with pytest.raises(ValueError, match="no cells"):
+            engine.get_kv(0, 0, k, k)
+        with pytest.raises(ValueError, match="no prefill"):
+            engine.put_kv(0, 0, k, k)
+
+        engine.begin(tokens, WINDOW, 8)
+        with pytest.raises(ValueError, match="not wanted"):
+            engine.put_kv(0, 0, k, k)
+        with pytest.raises(ValueError, match="in progress"):
+            engine.restore(tokens[:N_HELD], 2, hidden)
+        engine.run(0, 2)
+        for first, rows in ((1, k[:, 1:].copy()), (N - 1, k), (-1, k)):
+            with pytest.raises(ValueError, match="bytes of K|not hold|no such"):
+                engine.get_kv(0, first, rows, rows)
+        engine.hold(N_HELD)
+        engine.park(3)
+        engine.begin(tokens, WINDOW, 8)
+        engine.run(0, 2)
+        engine.hold(N_HELD)
+        with pytest.raises(ValueError, match="taken"):
+            engine.park(3)
+        with pytest.raises(ValueError, match="in progress"):
+            engine.unpark(3)
+        engine.abort()
+        engine.drop(3)
+        assert engine.info().parked_bytes == 0
+
+        engine.restore(tokens[:N_HELD], 2, hidden)
+        with pytest.raises(ValueError, match="no document"):
+            engine.park(0)
+        engine.resume(N_HELD, tokens[N_HELD:], WINDOW, 8)
+        for il, first, rows in ((1, 0, k), (0, 1, k[1:]), (0, 0, k[1:]), (0, 0, k[:, 1:].copy())):
+            with pytest.raises(ValueError, match="not wanted|earlier position|bytes of K"):
+                engine.put_kv(il, first, rows, rows)
+        with pytest.raises(ValueError, match="no hidden states"):
+            engine.get_hidden(hidden)
+        engine.abort()
+        assert engine.info().n_held == 0

@@ -18,6 +18,8 @@ from ..library import library_path
 
 OK, ABORTED, INVALID, UNSUPPORTED, NO_MEMORY, FAILED = range(6)
 
+Bytes = npt.NDArray[np.uint8]
+
 Progress = Callable[[int, int, int, int], None]
 """Called before each ubatch with (il_begin, il_end, tokens_done, n_tokens); an exception stops the prefill."""
 
@@ -56,7 +58,7 @@ lib: Any = ffi.dlopen(str(library_path()))
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer's KV: cells in use and allocated, bytes of K and V, heads.
+    """One layer's KV: cells in use and allocated, bytes of K and V (`k_bytes`, `v_bytes`: of one cell), heads.
 
     `is_swa` marks a sliding-window layer, `is_compressed` one whose KV heads hold cells of their own.
     """
@@ -64,6 +66,8 @@ class LayerInfo:
     n_cells: int
     n_cells_max: int
     bytes: int
+    k_bytes: int
+    v_bytes: int
     n_head: int
     n_head_kv: int
     is_swa: bool
@@ -98,6 +102,9 @@ class EngineInfo:
     n_held: int
     il_held: int
     held_bytes: int
+    held_in_cache: bool
+    n_parked: int
+    parked_bytes: int
 
 
 def _address(pointer: Any) -> int:
@@ -236,15 +243,34 @@ class Engine:
         self._check(lib.llama_layerwise_compress(self._ctx, il, ffi.from_buffer("int32_t[]", flat), n_head_kv, n_cells))
 
     def hold(self, n_held: int) -> None:
-        """Keep the hidden states of the first `n_held` tokens as they are now, for `resume`; before any `keep`."""
+        """Hold the first `n_held` tokens, as they are now, for `resume`; before any `keep` or `compress`."""
         self._check(lib.llama_layerwise_hold(self._ctx, _int32(n_held)))
+
+    def restore(
+        self,
+        tokens: Sequence[int] | npt.NDArray[np.integer[Any]],
+        il_held: int,
+        hidden: npt.NDArray[np.float32] | None,
+    ) -> None:
+        """Hold tokens that have run through `il_held` layers elsewhere; what the context held is dropped.
+
+        `hidden`: float32 [n_held, n_embd] after the last of these layers, None if all layers have run. The KV comes
+        layer by layer, with `put_kv`.
+        """
+        ids = _int32s("tokens", tokens)
+        states = None if hidden is None else np.ascontiguousarray(hidden, dtype=np.float32)
+        data = ffi.NULL if states is None else ffi.from_buffer("float[]", states)
+        size = 0 if states is None else states.size
+        buffer = ffi.from_buffer("int32_t[]", ids)
+        self._check(lib.llama_layerwise_restore(self._ctx, buffer, len(ids), _int32(il_held), data, size))
 
     def resume(
         self, n_held: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int
     ) -> None:
         """Start a prefill of the first `n_held` held tokens and `tokens`, in the place of what followed them before.
 
-        The layers that the held tokens have run through (`info().il_held`) come first, in one run.
+        The layers that the held tokens have run through (`info().il_held`) come first: in one run if their KV is
+        in the cache (`info().held_in_cache`), else each by itself, after `put_kv`.
         """
         ids = _int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)
@@ -252,6 +278,35 @@ class Engine:
             self._ctx, _int32(n_held), buffer, len(ids), _int32(window), _int32(headroom)
         )
         self._check(status)
+
+    def get_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
+        """Copy K and V of layer `il`, from position `first` on, into uint8 [m, k_bytes] and [m, v_bytes]."""
+        buffers = ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
+        self._check(lib.llama_layerwise_get_kv(self._ctx, _int32(il), _int32(first), len(k), *buffers))
+
+    def put_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
+        """Give layer `il`, the next one to run, the held tokens' K and V from position `first` on; see `get_kv`."""
+        buffers = ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
+        self._check(lib.llama_layerwise_put_kv(self._ctx, _int32(il), _int32(first), *buffers))
+
+    def get_hidden(self, out: npt.NDArray[np.float32]) -> None:
+        """Copy hidden states of the first tokens into float32 [m, n_embd].
+
+        Of the prefill in progress, after the layers that have run; without one, of the held tokens.
+        """
+        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), ffi.from_buffer("float[]", out), out.size))
+
+    def park(self, number: int) -> None:
+        """Put the held document away on its device, under a number that is free; the context is empty afterwards."""
+        self._check(lib.llama_layerwise_park(self._ctx, _int32(number)))
+
+    def unpark(self, number: int) -> None:
+        """Hold a parked document again; what the context held is dropped."""
+        self._check(lib.llama_layerwise_unpark(self._ctx, _int32(number)))
+
+    def drop(self, number: int) -> None:
+        """Free a parked document."""
+        self._check(lib.llama_layerwise_drop(self._ctx, _int32(number)))
 
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""

@@ -5,17 +5,19 @@
 #include "llama-context.h"
 #include "llama-model.h"
 
+#include <algorithm>
+
 void llama_layerwise::hold(int32_t n_held) {
     require_active();
 
-    if (il_next == 0 || il_next == n_layer() || n_before > 0) {
+    if (il_next == 0 || n_before > 0) {
         llama_layerwise_invalid("there are no hidden states between layers to hold");
     }
     if ((int32_t) pos.size() != n_prompt) {
         llama_layerwise_invalid("tokens were dropped already: hold before keep");
     }
-    if (n_held < 1 || n_held >= n_prompt) {
-        llama_layerwise_invalid("between 1 and n_tokens - 1 tokens can be held");
+    if (n_held < 1 || n_held > n_prompt) {
+        llama_layerwise_invalid("between 1 and n_tokens tokens can be held");
     }
     for (int32_t il = 0; il < il_next; ++il) {
         if (mem.is_compressed(il)) {
@@ -27,12 +29,53 @@ void llama_layerwise::hold(int32_t n_held) {
 
     held = held_t();
 
-    held_t res;
-    res.il = il_next;
-    res.tokens.assign(tokens.begin(), tokens.begin() + n_held);
-    res.hidden.alloc(ggml_backend_buffer_get_type(hidden.buf.get()), hidden.t->ne[0], n_held);
+    // the last group is joined with those before it when the next one comes, or at the end
+    mem.join_last();
 
-    hidden.copy_rows(0, res.hidden, 0, n_held);
+    held_t res;
+    res.il       = il_next;
+    res.in_cache = true;
+    res.tokens.assign(tokens.begin(), tokens.begin() + n_held);
+
+    if (il_next < n_layer()) {
+        res.hidden.alloc(ggml_backend_buffer_get_type(hidden.buf.get()), hidden.t->ne[0], n_held);
+
+        hidden.copy_rows(0, res.hidden, 0, n_held);
+    }
+
+    held = std::move(res);
+}
+
+void llama_layerwise::restore(
+        const llama_token * tokens_inp, int32_t n_held, int32_t il_held, const float * hidden_inp, int64_t n_hidden) {
+    if (il_held < 1 || il_held > n_layer()) {
+        llama_layerwise_invalid("a document has run through 1 to " + std::to_string(n_layer()) + " layers, not " + std::to_string(il_held));
+    }
+
+    check_tokens(tokens_inp, n_held, 0, 1, 0);
+
+    if (!ctx.cparams.flash_attn) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "documents need flash attention: the V of a cell lies scattered without it");
+    }
+
+    const int64_t n_embd   = ctx.model.hparams.n_embd;
+    const bool    has_more = il_held < n_layer();
+
+    if (n_hidden != (has_more ? n_held*n_embd : 0) || (hidden_inp == nullptr) == has_more) {
+        llama_layerwise_invalid("the hidden states must be " + std::to_string(has_more ? n_held*n_embd : 0) + " floats");
+    }
+
+    reset(true);
+
+    held_t res;
+    res.il = il_held;
+    res.tokens.assign(tokens_inp, tokens_inp + n_held);
+
+    if (has_more) {
+        res.hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_held - 1)), n_embd, n_held);
+
+        ggml_backend_tensor_set(res.hidden.t, hidden_inp, 0, ggml_nbytes(res.hidden.t));
+    }
 
     held = std::move(res);
 }
@@ -48,8 +91,8 @@ void llama_layerwise::resume(
 
     reserve();
 
-    if (!mem.reopen(held.il, n_held, n_tokens, n_headroom_inp)) {
-        throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
+    if (held.in_cache && !mem.reopen(held.il, n_held, n_tokens, n_headroom_inp)) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
     }
 
     held.tokens.resize(n_held);
@@ -60,13 +103,15 @@ void llama_layerwise::resume(
 void llama_layerwise::join_held() {
     ggml_backend_sched_synchronize(ctx.sched.get());
 
-    llama_layerwise_hidden res;
-    res.alloc(ggml_backend_buffer_get_type(held.hidden.buf.get()), held.hidden.t->ne[0], n_prompt);
+    if (held.hidden.t) {
+        llama_layerwise_hidden res;
+        res.alloc(ggml_backend_buffer_get_type(held.hidden.buf.get()), held.hidden.t->ne[0], n_prompt);
 
-    held.hidden.copy_rows(0, res, 0, n_before);
-    hidden.copy_rows(0, res, n_before, tokens.size());
+        held.hidden.copy_rows(0, res, 0, n_before);
+        hidden.copy_rows(0, res, n_before, tokens.size());
 
-    hidden = std::move(res);
+        hidden = std::move(res);
+    }
 
     tokens.insert(tokens.begin(), held.tokens.begin(), held.tokens.end());
 
@@ -76,10 +121,189 @@ void llama_layerwise::join_held() {
     }
 
     n_before = 0;
+
+    if (!held.in_cache) {
+        mem.join_last();
+
+        held.in_cache = mem.first_group().il_end >= held.il;
+        for (int32_t il = 0; il < held.il; ++il) {
+            held.in_cache = held.in_cache && !mem.is_compressed(il);
+        }
+        if (!held.in_cache) {
+            held = held_t();
+        }
+    }
 }
 
 void llama_layerwise::forget_from(llama_pos p0) {
-    if (p0 < (llama_pos) held.tokens.size()) {
+    if (held.in_cache && p0 < (llama_pos) held.tokens.size()) {
         held = held_t();
     }
+}
+
+//
+// to the host and back
+//
+
+// the layer's cells, of a layer that has some of its own for each position
+static llama_kv_cache * cells_of(const llama_layerwise_group * group, int32_t il) {
+    llama_kv_cache * kv = group ? const_cast<llama_kv_cache *>(group->kv_of(il)) : nullptr;
+
+    if (!kv) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " has no cells");
+    }
+
+    return kv;
+}
+
+static void check_rows(const llama_kv_cache & kv, int32_t il, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v) {
+    const int64_t k_bytes = n*llama_layerwise_kv::k_bytes(kv, il);
+    const int64_t v_bytes = n*llama_layerwise_kv::v_bytes(kv, il);
+
+    if (k == nullptr || v == nullptr || n_k != k_bytes || n_v != v_bytes) {
+        llama_layerwise_invalid(std::to_string(n) + " cells of layer " + std::to_string(il) + " are " + std::to_string(k_bytes) +
+            " bytes of K and " + std::to_string(v_bytes) + " of V");
+    }
+}
+
+void llama_layerwise::get_kv(int32_t il, int32_t first, int32_t n_tokens, void * k, int64_t n_k, void * v, int64_t n_v) {
+    if (running) {
+        llama_layerwise_invalid("layers are running: wait until they are done");
+    }
+    if (il < 0 || il >= n_layer() || mem.is_compressed(il)) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " is not there, or is compressed: each KV head holds cells of its own");
+    }
+    if (!ctx.cparams.flash_attn) {
+        llama_layerwise_invalid("documents need flash attention: the V of a cell lies scattered without it");
+    }
+
+    const auto & kv = *cells_of(mem.group_of(il), il);
+
+    if (first < 0 || n_tokens < 0 || n_tokens > (int32_t) kv.get_size()) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " has no such cells");
+    }
+    check_rows(kv, il, n_tokens, k, n_k, v, n_v);
+
+    ctx.synchronize();
+
+    if (!llama_layerwise_kv::read_rows(kv, il, first, n_tokens, (uint8_t *) k, (uint8_t *) v)) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " does not hold all of these positions");
+    }
+}
+
+void llama_layerwise::put_kv(int32_t il, int32_t first, const void * k, int64_t n_k, const void * v, int64_t n_v) {
+    require_active();
+
+    if (n_before == 0 || held.in_cache || il != il_next) {
+        llama_layerwise_invalid("the KV of layer " + std::to_string(il) + " is not wanted now");
+    }
+
+    const bool is_ring = ctx.model.hparams.is_swa(il);
+
+    if (first < 0 || first > n_before || (first > 0 && !is_ring) || first > std::max<int64_t>(0, (int64_t) n_before - ctx.model.hparams.n_swa)) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " needs cells from an earlier position on than " + std::to_string(first));
+    }
+
+    const std::vector<llama_token> tokens_held(held.tokens.begin() + first, held.tokens.end());
+
+    llama_layerwise_group group = mem.make_filled(il, first, tokens_held, tokens.size(), n_headroom);
+
+    // a layer without attention
+    if (!group.kv_of(il)) {
+        if (n_k != 0 || n_v != 0) {
+            llama_layerwise_invalid("layer " + std::to_string(il) + " has no KV");
+        }
+    } else {
+        auto & kv = *cells_of(&group, il);
+
+        if (tokens_held.size() > kv.get_size()) {
+            llama_layerwise_invalid("layer " + std::to_string(il) + " has room for " + std::to_string(kv.get_size()) + " cells only");
+        }
+        check_rows(kv, il, tokens_held.size(), k, n_k, v, n_v);
+
+        llama_layerwise_kv::write_rows(kv, il, tokens_held.size(), (const uint8_t *) k, (const uint8_t *) v);
+    }
+
+    filled = std::move(group);
+}
+
+void llama_layerwise::get_hidden(int32_t n_tokens, float * out, int64_t n_out) {
+    if (running) {
+        llama_layerwise_invalid("layers are running: wait until they are done");
+    }
+    if (active && (n_before > 0 || (int32_t) pos.size() != n_prompt)) {
+        llama_layerwise_invalid("there are no hidden states of all tokens now");
+    }
+
+    const auto & from = active ? hidden : held.hidden;
+
+    if (!from.t || n_tokens < 1 || n_tokens > from.t->ne[1]) {
+        llama_layerwise_invalid("there are no hidden states of " + std::to_string(n_tokens) + " tokens");
+    }
+    if (out == nullptr || n_out != n_tokens*from.t->ne[0]) {
+        llama_layerwise_invalid("the hidden states need room for " + std::to_string(n_tokens*from.t->ne[0]) + " floats");
+    }
+
+    ctx.synchronize();
+
+    ggml_backend_tensor_get(from.t, out, 0, n_out*sizeof(float));
+}
+
+//
+// several on the device
+//
+
+void llama_layerwise::park(int32_t id) {
+    if (running) {
+        llama_layerwise_invalid("layers are running: wait until they are done");
+    }
+    if (id < 0 || parked.count(id) > 0) {
+        llama_layerwise_invalid("the number " + std::to_string(id) + " is taken, or negative");
+    }
+    if (!held.in_cache || n_before > 0 || mem.get_groups().empty() || mem.first_group().il_end < held.il) {
+        llama_layerwise_invalid("the context holds no document that could be put away");
+    }
+
+    ctx.synchronize();
+
+    parked_t res;
+    res.held  = std::move(held);
+    held      = held_t();
+    res.group = mem.take_first();
+
+    parked.emplace(id, std::move(res));
+
+    reset(true);
+}
+
+void llama_layerwise::unpark(int32_t id) {
+    require_idle();
+
+    const auto it = parked.find(id);
+    if (it == parked.end()) {
+        llama_layerwise_invalid("no document was put away as number " + std::to_string(id));
+    }
+
+    reset(true);
+
+    held = std::move(it->second.held);
+    mem.put_first(std::move(it->second.group));
+
+    parked.erase(it);
+}
+
+void llama_layerwise::drop(int32_t id) {
+    if (parked.erase(id) == 0) {
+        llama_layerwise_invalid("no document was put away as number " + std::to_string(id));
+    }
+}
+
+size_t llama_layerwise::parked_bytes() const {
+    size_t res = 0;
+
+    for (const auto & [_, doc] : parked) {
+        res += doc.held.hidden.bytes() + doc.group.bytes();
+    }
+
+    return res;
 }

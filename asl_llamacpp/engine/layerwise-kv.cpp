@@ -137,6 +137,70 @@ void llama_layerwise_kv::truncate(llama_kv_cache & kv, int32_t il_end) {
     }
 }
 
+void llama_layerwise_kv::fill(llama_kv_cache & kv, llama_pos first, const std::vector<llama_token> & tokens) {
+    auto & cells = kv.v_cells[0];
+
+    const uint32_t n = std::min<uint32_t>(tokens.size(), cells.size());
+
+    for (uint32_t i = 0; i < n; ++i) {
+        const llama_pos pos = first + (llama_pos) i;
+
+        llama_kv_cell_ext ext;
+        ext.x   = pos;
+        ext.y   = pos;
+        ext.tok = tokens[i];
+
+        cells.pos_set(i, pos);
+        cells.ext_set(i, ext);
+        cells.seq_add(i, 0);
+    }
+
+    kv.v_heads[0] = n;
+}
+
+bool llama_layerwise_kv::read_rows(
+        const llama_kv_cache & kv, int32_t il, llama_pos first, uint32_t n, uint8_t * k, uint8_t * v) {
+    const auto & layer = kv.layers[kv.map_layer_ids.at(il)];
+    const auto & cells = kv.v_cells[0];
+
+    std::vector<int64_t> cell_of(n, -1);
+    for (uint32_t i = 0; i < cells.used_max_p1(); ++i) {
+        if (!cells.is_empty(i) && cells.pos_get(i) >= first && cells.pos_get(i) - first < (llama_pos) n) {
+            cell_of[cells.pos_get(i) - first] = i;
+        }
+    }
+
+    for (const int64_t i : cell_of) {
+        if (i < 0) {
+            return false;
+        }
+    }
+
+    // neighbours are copied at once
+    for (uint32_t i = 0; i < n; ) {
+        uint32_t n_run = 1;
+        while (i + n_run < n && cell_of[i + n_run] == cell_of[i] + n_run) {
+            n_run++;
+        }
+
+        ggml_backend_tensor_get(layer.k, k + i*layer.k->nb[1], cell_of[i]*layer.k->nb[1], n_run*layer.k->nb[1]);
+        ggml_backend_tensor_get(layer.v, v + i*layer.v->nb[1], cell_of[i]*layer.v->nb[1], n_run*layer.v->nb[1]);
+
+        i += n_run;
+    }
+
+    return true;
+}
+
+void llama_layerwise_kv::write_rows(llama_kv_cache & kv, int32_t il, uint32_t n, const uint8_t * k, const uint8_t * v) {
+    const auto & layer = kv.layers[kv.map_layer_ids.at(il)];
+
+    if (n > 0) {
+        ggml_backend_tensor_set(layer.k, k, 0, n*layer.k->nb[1]);
+        ggml_backend_tensor_set(layer.v, v, 0, n*layer.v->nb[1]);
+    }
+}
+
 // rows of n_bytes each: on the device where it can copy them as integers, whatever they hold, else through the host
 static void gather_rows(ggml_backend_t backend, ggml_tensor * src, ggml_tensor * dst, size_t n_bytes, const std::vector<int32_t> & rows) {
     const int64_t n_src = ggml_nbytes(src)/n_bytes;
@@ -325,6 +389,14 @@ bool llama_layerwise_kv::has_layer(const llama_kv_cache & kv, int32_t il) {
 
 size_t llama_layerwise_kv::layer_bytes(const llama_kv_cache & kv, int32_t il) {
     return ggml_backend_buffer_get_size(kv.ctxs_bufs[kv.map_layer_ids.at(il)].second.get());
+}
+
+size_t llama_layerwise_kv::k_bytes(const llama_kv_cache & kv, int32_t il) {
+    return kv.layers[kv.map_layer_ids.at(il)].k->nb[1];
+}
+
+size_t llama_layerwise_kv::v_bytes(const llama_kv_cache & kv, int32_t il) {
+    return kv.layers[kv.map_layer_ids.at(il)].v->nb[1];
 }
 
 size_t llama_layerwise_kv::bytes(const llama_kv_cache & kv) {

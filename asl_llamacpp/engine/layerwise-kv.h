@@ -31,6 +31,15 @@ struct llama_layerwise_kv {
     // move the layers of src, with which dst is joinable, to dst
     static void join(llama_kv_cache & dst, llama_kv_cache & src);
 
+    // cells of the first positions that fit, from position first on, in a cache that has none in use
+    static void fill(llama_kv_cache & kv, llama_pos first, const std::vector<llama_token> & tokens);
+
+    // K and V of layer il, cell after cell in the order of the positions first..first+n-1; false if some are not there
+    static bool read_rows(const llama_kv_cache & kv, int32_t il, llama_pos first, uint32_t n, uint8_t * k, uint8_t * v);
+
+    // the same into the first n cells
+    static void write_rows(llama_kv_cache & kv, int32_t il, uint32_t n, const uint8_t * k, const uint8_t * v);
+
     // free the layers from il_end on
     static void truncate(llama_kv_cache & kv, int32_t il_end);
 
@@ -52,6 +61,8 @@ struct llama_layerwise_kv {
     static size_t n_layers   (const llama_kv_cache & kv);
     static bool   has_layer  (const llama_kv_cache & kv, int32_t il);
     static size_t layer_bytes(const llama_kv_cache & kv, int32_t il);
+    static size_t k_bytes    (const llama_kv_cache & kv, int32_t il); // of one cell
+    static size_t v_bytes    (const llama_kv_cache & kv, int32_t il);
     static size_t bytes      (const llama_kv_cache & kv);
 
 private:

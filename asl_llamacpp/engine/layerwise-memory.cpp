@@ -181,6 +181,38 @@ bool llama_kv_cache_layered::reopen(int32_t il_end, uint32_t n_tokens, uint32_t 
     return true;
 }
 
+llama_layerwise_group llama_kv_cache_layered::make_filled(
+        int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom) {
+    const uint32_t n_held = first + tokens.size();
+
+    llama_layerwise_group res = make_group(il, il + 1, n_cells_for(n_held + n_more, n_headroom));
+
+    // the cache without the layer gets cells too: what is found there is looked up in the cells
+    for (auto * kv : { res.kv_base, res.kv_swa }) {
+        if (kv) {
+            llama_layerwise_kv::fill(*kv, first, tokens);
+        }
+    }
+
+    return res;
+}
+
+llama_layerwise_group llama_kv_cache_layered::take_first() {
+    llama_layerwise_group res = std::move(groups.front());
+
+    groups.erase(groups.begin());
+
+    new_layout();
+
+    return res;
+}
+
+void llama_kv_cache_layered::put_first(llama_layerwise_group && group) {
+    groups.insert(groups.begin(), std::move(group));
+
+    new_layout();
+}
+
 void llama_kv_cache_layered::compress(
         int32_t il, const std::vector<int32_t> & cells, uint32_t n_head_kv, uint32_t n_window, uint32_t n_headroom,
         ggml_backend_t backend) {

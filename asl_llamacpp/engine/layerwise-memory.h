@@ -75,6 +75,15 @@ public:
 
     llama_layerwise_group & first_group() { return groups.front(); }
 
+    // a group of layer il alone, with cells for the positions first..first+tokens.size()-1 and room for n_more tokens and
+    // the headroom; K and V are still to be written. Throws std::bad_alloc
+    llama_layerwise_group make_filled(
+            int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom);
+
+    // take the first group out of an empty or finished cache, and put it back as the only one
+    llama_layerwise_group take_first();
+    void                  put_first(llama_layerwise_group && group);
+
     // see llama_layerwise_kv::compress; layer il must be the only one of the last group's base cache. Throws
     // std::bad_alloc, std::runtime_error
     void compress(

@@ -10,10 +10,6 @@
 #include <cstdlib>
 #include <new>
 
-[[noreturn]] static void fail(llama_layerwise_status status, const std::string & what) {
-    throw llama_layerwise_exception(status, what);
-}
-
 //
 // llama_layerwise_hidden
 //
@@ -119,7 +115,7 @@ void llama_layerwise::check() {
 
         // with Mesa's software driver the run that computes window scores corrupted the heap; the cause is not known
         if (reg == "Vulkan" && getenv("ASL_ALLOW_VULKAN") == nullptr) {
-            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
                 "layer-wise prefill is not safe on Vulkan yet (ASL_ALLOW_VULKAN=1 in the environment tries it)");
         }
     }
@@ -151,7 +147,7 @@ void llama_layerwise::check() {
         res->reset();
 
         if (!pass.build(ctx.model, gparams)) {
-            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
                 std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
         }
 
@@ -187,10 +183,10 @@ void llama_layerwise::check_tokens(
     }
 
     if (cparams.embeddings || !cparams.causal_attn) {
-        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "embeddings and non-causal attention need every token's output");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "embeddings and non-causal attention need every token's output");
     }
     if (!ctx.sampling.samplers.empty()) {
-        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "backend samplers are not supported");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "backend samplers are not supported");
     }
 }
 
@@ -304,16 +300,24 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         llama_layerwise & lw;
     } guard(*this);
 
-    if (n_before > 0 && il_end != held.il) {
+    const bool in_place = n_before > 0 && held.in_cache;
+
+    if (in_place && il_end != held.il) {
         llama_layerwise_invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
+    }
+    if (n_before > 0 && !in_place && (il_end != il_begin + 1 || !filled.has(il_begin))) {
+        llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
     }
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
         group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+    } else if (!in_place) {
+        group_new = std::move(filled);
+        filled    = llama_layerwise_group();
     }
 
-    llama_layerwise_group & group = n_before > 0 ? mem.first_group() : group_new;
+    llama_layerwise_group & group = in_place ? mem.first_group() : group_new;
 
     // the hidden states follow the layers, so that they cross to another device once, not with every layer there
     ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
@@ -341,7 +345,7 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
 
         if (!go_on || aborted || (ctx.abort_callback && ctx.abort_callback(ctx.abort_callback_data))) {
-            fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
         }
 
         pass.i_token  = i0;
@@ -354,10 +358,11 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         }
     }
 
-    if (n_before > 0) {
-        join_held();
-    } else {
+    if (!in_place) {
         mem.push(std::move(group_new));
+    }
+    if (n_before > 0 && il_end == held.il) {
+        join_held();
     }
 
     il_next = il_end;
@@ -368,7 +373,7 @@ void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_
 
     const auto mctx = mem.init_pass(group, ubatch);
     if (!mctx) {
-        fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(n) + " tokens");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(n) + " tokens");
     }
 
     ggml_status status = GGML_STATUS_SUCCESS;
@@ -388,14 +393,14 @@ void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_
 
     if (!res) {
         if (!pass.error.empty()) {
-            fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
                 std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
         }
 
         switch (status) {
-            case GGML_STATUS_ABORTED:      fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+            case GGML_STATUS_ABORTED:      llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
             case GGML_STATUS_ALLOC_FAILED: throw std::bad_alloc();
-            default:                       fail(LLAMA_LAYERWISE_STATUS_FAILED,  "the backend failed to compute a graph");
+            default:                       llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED,  "the backend failed to compute a graph");
         }
     }
 
@@ -435,7 +440,7 @@ void llama_layerwise::read_logits(const llm_graph_result & res) {
     ggml_tensor * t_logits = res.get_logits();
 
     if (t_logits == nullptr || !ctx.logits.has_data()) {
-        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "the model has no logits");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "the model has no logits");
     }
 
     ggml_backend_t backend = ggml_backend_sched_get_tensor_backend(ctx.sched.get(), t_logits);
@@ -513,7 +518,7 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
 
     const auto & groups = mem.get_groups();
 
-    if (il < held.il) {
+    if (held.in_cache && il < held.il) {
         llama_layerwise_invalid("layer " + std::to_string(il) + " holds a document, which other prompts may follow");
     }
     if (groups.empty() || !groups.back().has(il) || il_next != groups.back().il_end) {
@@ -532,7 +537,7 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
         llama_layerwise_invalid("layer " + std::to_string(il) + " has " + std::to_string(ctx.model.hparams.n_head_kv(il)) + " KV heads");
     }
     if (!ctx.cparams.flash_attn) {
-        fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "compression needs flash attention: the V of a cell lies scattered without it");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "compression needs flash attention: the V of a cell lies scattered without it");
     }
 
     const int32_t n_tokens = kv.get_cells(0).get_used();
@@ -605,6 +610,7 @@ void llama_layerwise::reset(bool clear_memory) {
     scores.clear();
 
     hidden = llama_layerwise_hidden();
+    filled = llama_layerwise_group();
 
     if (clear_memory) {
         mem.clear(true);

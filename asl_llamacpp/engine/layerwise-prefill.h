@@ -28,6 +28,10 @@ struct llama_layerwise_exception : std::runtime_error {
     throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_INVALID, what);
 }
 
+[[noreturn]] inline void llama_layerwise_fail(llama_layerwise_status status, const std::string & what) {
+    throw llama_layerwise_exception(status, what);
+}
+
 // hidden states between the layers
 struct llama_layerwise_hidden {
     ggml_context_ptr        ctx;
@@ -84,19 +88,30 @@ struct llama_layerwise {
 
     std::map<int32_t, scores_t> scores;
 
-    // a document that several prompts begin with: its first layers' cells are those of the memory's first group
+    // a document that several prompts begin with
 
     struct held_t {
         std::vector<llama_token> tokens;
-        llama_layerwise_hidden   hidden; // after layer il - 1
+        llama_layerwise_hidden   hidden; // after layer il - 1, empty if that is the last one
 
-        int32_t il = 0;
+        int32_t il       = 0;
+        bool    in_cache = false; // its cells are those of the memory's first group
     };
 
     held_t held;
 
     // tokens of the document that the present ones follow, while these run through its layers
     int32_t n_before = 0;
+
+    // the next of these layers with the document's cells, if they were not in the cache; il_end is 0 without it
+    llama_layerwise_group filled;
+
+    struct parked_t {
+        held_t                held;
+        llama_layerwise_group group;
+    };
+
+    std::map<int32_t, parked_t> parked;
 
     static llama_layerwise & get(llama_context * ctx);
 
@@ -107,7 +122,14 @@ struct llama_layerwise {
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
     void hold(int32_t n_held);
+    void restore(const llama_token * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden);
     void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+    void get_kv(int32_t il, int32_t first, int32_t n_tokens, void * k, int64_t n_k, void * v, int64_t n_v);
+    void put_kv(int32_t il, int32_t first, const void * k, int64_t n_k, const void * v, int64_t n_v);
+    void get_hidden(int32_t n_tokens, float * out, int64_t n_out);
+    void park(int32_t id);
+    void unpark(int32_t id);
+    void drop(int32_t id);
     void end();
     void reset(bool clear_memory);
     void reset_after(llama_layerwise_status status);
@@ -118,6 +140,8 @@ struct llama_layerwise {
 
     // positions from p0 on are removed from outside
     void forget_from(llama_pos p0);
+
+    size_t parked_bytes() const;
 
 private:
     int32_t n_layer() const { return mem.n_layer(); }

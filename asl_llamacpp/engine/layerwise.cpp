@@ -84,6 +84,37 @@ int32_t llama_layerwise_resume(
     return guard(ctx, [&](llama_layerwise & lw) { lw.resume(n_held, tokens, n_tokens, n_window, n_headroom); });
 }
 
+int32_t llama_layerwise_restore(
+        llama_context * ctx, const int32_t * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.restore(tokens, n_held, il_held, hidden, n_hidden); });
+}
+
+int32_t llama_layerwise_get_kv(
+        llama_context * ctx, int32_t il, int32_t first, int32_t n_tokens, void * k, int64_t n_k, void * v, int64_t n_v) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.get_kv(il, first, n_tokens, k, n_k, v, n_v); });
+}
+
+int32_t llama_layerwise_put_kv(
+        llama_context * ctx, int32_t il, int32_t first, const void * k, int64_t n_k, const void * v, int64_t n_v) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.put_kv(il, first, k, n_k, v, n_v); });
+}
+
+int32_t llama_layerwise_get_hidden(llama_context * ctx, int32_t n_tokens, float * out, int64_t n_out) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.get_hidden(n_tokens, out, n_out); });
+}
+
+int32_t llama_layerwise_park(llama_context * ctx, int32_t id) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.park(id); });
+}
+
+int32_t llama_layerwise_unpark(llama_context * ctx, int32_t id) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.unpark(id); });
+}
+
+int32_t llama_layerwise_drop(llama_context * ctx, int32_t id) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.drop(id); });
+}
+
 int32_t llama_layerwise_end(llama_context * ctx) {
     return guard(ctx, [](llama_layerwise & lw) { lw.end(); });
 }
@@ -106,7 +137,7 @@ int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * inf
             /*.n_layer       =*/ lw.mem.n_layer(),
             /*.n_head        =*/ (int32_t) lw.ctx.get_model().hparams.n_head(),
             /*.n_tokens      =*/ lw.n_prompt,
-            /*.n_kept        =*/ (int32_t) lw.tokens.size(),
+            /*.n_kept        =*/ (int32_t) lw.tokens.size() + lw.n_before,
             /*.il_next       =*/ lw.il_next,
             /*.n_groups      =*/ (int32_t) lw.mem.get_groups().size(),
             /*.kv_bytes      =*/ lw.mem.bytes(),
@@ -116,6 +147,9 @@ int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * inf
             /*.n_held        =*/ (int32_t) lw.held.tokens.size(),
             /*.il_held       =*/ lw.held.il,
             /*.held_bytes    =*/ lw.held.hidden.bytes(),
+            /*.held_in_cache =*/ lw.held.in_cache,
+            /*.n_parked      =*/ (int32_t) lw.parked.size(),
+            /*.parked_bytes  =*/ lw.parked_bytes(),
         };
     });
 }
@@ -142,6 +176,8 @@ int32_t llama_layerwise_get_layer(llama_context * ctx, int32_t il, llama_layerwi
             layer->n_cells     = kv->get_cells(0).get_used();
             layer->n_cells_max = kv->get_size();
             layer->bytes       = llama_layerwise_kv::layer_bytes(*kv, il);
+            layer->k_bytes     = llama_layerwise_kv::k_bytes(*kv, il);
+            layer->v_bytes     = llama_layerwise_kv::v_bytes(*kv, il);
         }
     });
 }

@@ -68,6 +68,9 @@ struct llama_layerwise_info {
     int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
     int32_t  il_held;       // layers that these have run through
     uint64_t held_bytes;    // bytes of their hidden states
+    bool     held_in_cache; // their KV is in the context's cache; otherwise llama_layerwise_put_kv must bring it
+    int32_t  n_parked;      // documents that were put away with llama_layerwise_park
+    uint64_t parked_bytes;  // bytes of their KV and hidden states, not part of kv_bytes
 };
 
 // one layer's KV
@@ -75,6 +78,8 @@ struct llama_layerwise_layer {
     int32_t  n_cells;       // cells in use
     int32_t  n_cells_max;   // cells allocated
     uint64_t bytes;         // bytes of K and V allocated
+    uint64_t k_bytes;       // bytes of one cell of K
+    uint64_t v_bytes;       // the same of V
     int32_t  n_head;        // query heads
     int32_t  n_head_kv;     // KV heads
     bool     is_swa;        // sliding-window layer: keeps a ring of cells, gives no scores
@@ -137,16 +142,49 @@ LLAMA_API int32_t llama_layerwise_compress(
 // finish: the last layer must have run
 LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
 
-// keep the hidden states of the first n_held tokens as they are after the layers that have run, for
-// llama_layerwise_resume: between two runs of a prefill, before tokens are dropped or these layers compressed
+// A document is what several prompts begin with: its tokens' KV up to some layer and their hidden states after it do
+// not depend on what follows. A context holds one at a time; others are parked on the device or copied to the host.
+
+// hold the first n_held tokens as they are after the layers that have run: between two runs of a prefill, or after the
+// last one, before tokens are dropped or these layers compressed
 LLAMA_API int32_t llama_layerwise_hold(struct llama_context * ctx, int32_t n_held);
 
+// hold n_held tokens that have run through il_held layers elsewhere; whatever the context held is dropped. Their KV comes
+// layer by layer, see llama_layerwise_put_kv
+//   hidden: [n_held, n_embd] after layer il_held - 1, NULL if all layers have run
+LLAMA_API int32_t llama_layerwise_restore(
+        struct llama_context * ctx, const int32_t * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden);
+
 // start a prefill of the first n_held of the held tokens followed by others, in the place of what followed them before;
-// the rest is held no longer. The layers that the held tokens have run through come first, in one run on the new tokens
-// alone; the deeper ones run on all
+// the rest is held no longer. The layers that the held tokens have run through come first, on the new tokens alone: in
+// one run if their KV is in the cache, else each by itself, after llama_layerwise_put_kv. The deeper ones run on all
 //   tokens: those after the held ones, at positions n_held..n_held+n_tokens-1
 LLAMA_API int32_t llama_layerwise_resume(
         struct llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+
+// copy to the host: K and V of layer il at the positions first..first+n_tokens-1, [n_tokens, bytes of a cell]
+//   n_k, n_v: bytes, exactly those of the cells
+LLAMA_API int32_t llama_layerwise_get_kv(
+        struct llama_context * ctx, int32_t il, int32_t first, int32_t n_tokens, void * k, int64_t n_k, void * v, int64_t n_v);
+
+// the KV of layer il, the next one to run, at the positions first..n_held-1 of a document whose KV is not in the cache
+//   first: 0, or, if the layer has a sliding window, any position whose later ones are all that the next tokens see
+LLAMA_API int32_t llama_layerwise_put_kv(
+        struct llama_context * ctx, int32_t il, int32_t first, const void * k, int64_t n_k, const void * v, int64_t n_v);
+
+// hidden states of the first n_tokens tokens, [n_tokens, n_embd]: after the layers that have run if a prefill is in
+// progress and no token was dropped, otherwise of the held tokens
+LLAMA_API int32_t llama_layerwise_get_hidden(struct llama_context * ctx, int32_t n_tokens, float * out, int64_t n_out);
+
+// put the held document away under a number that is free: it stays on its device, and the context is empty afterwards.
+// What is parked when the context is freed is freed with it
+LLAMA_API int32_t llama_layerwise_park(struct llama_context * ctx, int32_t id);
+
+// hold a parked document again; whatever the context held is dropped
+LLAMA_API int32_t llama_layerwise_unpark(struct llama_context * ctx, int32_t id);
+
+// free a parked document
+LLAMA_API int32_t llama_layerwise_drop(struct llama_context * ctx, int32_t id);
 
 // drop a prefill in progress and everything the context holds; harmless at any time
 LLAMA_API void llama_layerwise_abort(struct llama_context * ctx);
