@@ -23,12 +23,13 @@ LISTED = 10
 _QUOTE = 320
 
 _PRUNED = (
-    "The shaded text is what the model was allowed to see in its deeper layers; the passages are ranked by the "
-    "attention that the question paid them at the layer of the selection. This is no proof that the answer rests on them."
+    "The shaded text is what the model was allowed to see in its deeper layers. The passages are ranked by the "
+    "attention that the end of the prompt, the question, paid them at the layer of the selection. This is no proof "
+    "that the answer rests on them."
 )
 _WHOLE = (
-    "Nothing was pruned: the model saw the whole document in all layers. The shaded text is what the question paid "
-    "most attention to at one layer. This is no proof that the answer rests on it."
+    "Nothing was pruned: the model saw the whole document in all layers. The shaded text is what the end of the "
+    "prompt, the question, paid most attention to at one layer. This is no proof that the answer rests on it."
 )
 _HOW = (
     "Among the passages only words and numbers count, the first tokens of the document do not, and the last ones "
@@ -84,7 +85,9 @@ def write_heat_map(
     check_heat_map_path(path)
     check_lengths(kept, scores, offsets)
     listed = spans[:LISTED]
-    count = f"{int(kept.sum()):,} of {len(kept):,} tokens of the document " + ("went deeper" if pruned else "are shaded")
+    count = f"{int(kept.sum()):,} of {len(kept):,} tokens of the document " + (
+        "went deeper" if pruned else "are shaded"
+    )
     facts = [count, report_line] if report_line else [count]
     page = f"""<!DOCTYPE html>
 <html lang="en">

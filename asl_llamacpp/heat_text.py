@@ -31,7 +31,7 @@ def document_html(
     offsets: NDArray[np.int64],
     listed: Sequence[Span],
 ) -> str:
-    """The text of all parts. `listed` are the spans that get the anchors s1, s2, ...; the arrays are those of `spans`."""
+    """The text of all parts; `listed` are the spans that get anchors s1, s2, ..., the arrays are those of `spans`."""
     shades = _shades(kept, scores)
     blocks = []
     for part in parts:
@@ -76,7 +76,7 @@ def _marks(part: Part, listed: Sequence[Span]) -> tuple[dict[int, list[str]], di
         before[start].append(f'<span class="place">{escape(label)}</span>')
     for number, span in enumerate(listed, 1):
         start, stop = span.start - part.start_in_source, span.end - part.start_in_source
-        if part.source.name == span.source and 0 <= start and stop <= part.length:
+        if part.source.name == span.source and start >= 0 and stop <= part.length:
             badge = f'<a class="badge" href="#e{number}" title="back to the list">{number}</a>'
             before[start].append(f'<span class="span" id="s{number}">{badge}')
             after[stop] = ["</span>"]

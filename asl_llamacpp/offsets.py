@@ -28,7 +28,7 @@ def char_offsets(text: str, pieces: Sequence[bytes]) -> NDArray[np.int64]:
         begins = np.maximum(begins - 1, 0)
     elif joined != data:
         begins = _search(data, pieces, begins)
-    offsets = _characters_before(data)[begins]
+    offsets: NDArray[np.int64] = _characters_before(data)[begins]
     offsets[-1] = len(text)
     return offsets
 

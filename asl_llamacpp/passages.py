@@ -14,7 +14,7 @@ LONGEST = 400
 WORD_ROOM, SENTENCE_ROOM = 20, 100
 """To end with a word or a sentence, either end of a passage may move by so many characters."""
 
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？]|\n")
+_SENTENCE_END = re.compile(r"[.!?…][\"'\u201d\u2019»)\]]*(?=\s)|[\u3002\uff01\uff1f]|\n")
 _SPACE = re.compile(r"\s")
 
 Offsets = NDArray[np.int64]

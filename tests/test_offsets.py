@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 def words(text: str, pieces: list[bytes]) -> list[str]:
     offsets = char_offsets(text, pieces)
-    return [text[start:stop] for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [text[start:stop] for start, stop in pairwise(offsets)]
 
 
 @given(texts, st.lists(st.integers(0, 6), max_size=40), st.booleans())
@@ -37,7 +38,7 @@ def test_each_token_has_the_characters_whose_first_byte_it_holds(text: str, size
     offsets = char_offsets(text, pieces)
     assert offsets.dtype == np.int64
     assert len(owners) == len(text)
-    for token, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for token, (start, stop) in enumerate(pairwise(offsets)):
         assert owners[start:stop] == [token] * (stop - start)
     assert offsets[-1] == len(text)
 
