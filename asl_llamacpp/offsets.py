@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _REACH = 256
-"""A piece that does not follow the one before is searched at most so many bytes ahead."""
+"""A piece is searched at most so many bytes ahead of the one before."""
 
 
 def char_offsets(text: str, pieces: Sequence[bytes]) -> NDArray[np.int64]:

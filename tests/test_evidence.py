@@ -129,6 +129,16 @@ def test_a_long_run_is_cut_and_its_best_piece_leads() -> None:
     assert found[0].text.endswith(".")
 
 
+def test_a_long_run_is_cut_where_the_attention_is_weakest() -> None:
+    text = " ".join(f"This is sentence number {number}." for number in range(10, 30))
+    scores = np.full(len(text), 0.5, np.float32)
+    low = text.index("This is sentence number 22.")
+    scores[low - 9 : low + 9] = 0.1
+    found = spans(np.ones(len(text), bool), scores, np.arange(len(text) + 1), [Part(Text("a", text), 0, 0, len(text))])
+    assert len(found) == 2
+    assert low in [span.start for span in found]
+
+
 def test_first_tokens_and_punctuation_do_not_lead() -> None:
     text = "Once there was. " + FILLER + "\n-----\n" + FILLER + "The key is 4711. " + FILLER
     found = ask(text, {"Once": 90.0, "\n-----\n": 50.0, "4711": 1.0})

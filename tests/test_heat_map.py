@@ -225,6 +225,20 @@ def test_an_error_leaves_the_older_file_and_no_other(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_page_that_cannot_take_its_place_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "map.html"
+    path.write_text("older")
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        written(path, content("words " * 50))
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX file modes")
 def test_the_file_can_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
     (tmp_path / "other").touch()

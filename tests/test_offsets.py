@@ -70,6 +70,14 @@ def test_a_piece_that_is_not_there_does_not_drag_the_others_along() -> None:
     np.testing.assert_array_equal(offsets[:-1][known], starts[known])
 
 
+def test_a_letter_that_occurs_far_ahead_is_not_taken_for_the_next_token() -> None:
+    text = "one two three four five six " * 3 + "zebra " + "seven eight nine ten " * 4
+    pieces = [word.encode() for word in text.split()]
+    pieces.insert(2, b"z")
+    starts = np.array([0, *(at + 1 for at, letter in enumerate(text[:-1]) if letter == " ")])
+    np.testing.assert_array_equal(np.delete(char_offsets(text, pieces), 2)[:-1], starts)
+
+
 def test_decomposed_accents_stay_close() -> None:
     text = "Žluťoučký kůň úpěl ďábelské ódy. " * 50
     pieces = [unicodedata.normalize("NFD", word).encode() for word in text.split()]
