@@ -71,6 +71,11 @@ class KVShape:
         for il in range(len(self.layers)):
             self.cell_bytes(il)
 
+    @property
+    def has_ring(self) -> bool:
+        """Whether some layers hold only the cells of a sliding window."""
+        return not self.swa_full and any(layer.n_swa > 0 for layer in self.layers)
+
     def _n_embd_v(self, il: int) -> int:
         return self.layers[il].n_embd_v if self.flash_attn else max(layer.n_embd_v for layer in self.layers)
 

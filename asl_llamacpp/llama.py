@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from . import state
 from .budget_text import Budget, parse_budget
 from .devices import OnDevices, remote_devices
+from .document_store import DOCUMENT_LIMIT, DocumentStore, Place, check_store, store_arguments
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv
 from .generation import Closed, GuardedGeneration
 from .policies import Policy, parse_policy
@@ -35,10 +37,15 @@ class Llama(OnDevices, GuardedGeneration):
         kv_reuse: continue on a pruned cache when a prompt continues the last one. By default such a prompt is
             prefilled anew, because the tokens were selected for another question. Asking the same prompt again
             uses the cache either way.
-        document_min: a pruned prompt that shares at least so many first tokens with the one before it starts from their
+        document_min: a pruned prompt that shares at least so many first tokens with an earlier one starts from their
             state up to the selection layer: a second question about a document costs little more than its own tokens,
             and still gets a selection of its own, at that layer or deeper. The state takes n_embd floats a token
-            beside the KV. None: never. Not with compression (`kv_budget`, "snapkv") or two passes.
+            beside the KV. None: only documents that were `read`.
+        document_store: where the state of a document goes while another prompt has the context: "ram" (default),
+            "device" (not where layers are compressed or hold a sliding window's cells only), or "disk".
+        document_limit: the most that these states may take, bytes or text such as "4GiB" (default); those that were
+            used least recently are dropped.
+        document_folder: for "disk"; None: the system's folder for temporary files.
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
         rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
             this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
@@ -73,6 +80,9 @@ class Llama(OnDevices, GuardedGeneration):
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
         document_min: int | None = 1024,
+        document_store: Place = "ram",
+        document_limit: int | str = DOCUMENT_LIMIT,
+        document_folder: str | os.PathLike[str] | None = None,
         flash_attn: bool | None = None,
         rpc_servers: str | None = None,
         **kwargs: Any,
@@ -81,7 +91,7 @@ class Llama(OnDevices, GuardedGeneration):
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
-        self._document_min = document_min
+        self._store_options = check_store(document_min, document_store, document_limit, document_folder)
         self.last_prefill: PrefillReport | None = None
         self._engine: Engine | None = None
         self._cache: PrunedCache | None = None
@@ -117,7 +127,9 @@ class Llama(OnDevices, GuardedGeneration):
                 engine = Engine(self._ctx.ctx)
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
-                self._cache = PrunedCache(engine, self._policy, shape, self._budget, document_min)
+                store = DocumentStore(engine, shape, self.n_embd(), **self._store_options)
+                self._cache = PrunedCache(engine, self._policy, shape, self._budget, store)
+                self._cache.check_store()
                 self._engine = engine
         except Exception as error:
             reason = unsupported_reason(self._model.model) if hasattr(self, "_model") else None
@@ -183,6 +195,8 @@ class Llama(OnDevices, GuardedGeneration):
             )
         if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
             self._eval_more(tokens)
+        elif n_past == 0 and self._cache is not None and self._cache.serves(tokens):
+            self._eval_pruned(tokens)
         elif not self._prunes(n_total):
             self._eval_whole(tokens)
         elif n_past > 0 and self._n_pruned and self.kv_reuse:
@@ -219,6 +233,8 @@ class Llama(OnDevices, GuardedGeneration):
         start = time.perf_counter()
         if self._cache is None:
             check_prompt(self.n_tokens + len(tokens), self._budget)
+        elif self.n_tokens == 0:
+            self._cache.store.put_away()
         n_layer = llama_cpp.llama_model_n_layer(self._model.model)
         for i in range(0, len(tokens), self.n_batch):
             if self.on_progress is not None:
@@ -252,8 +268,10 @@ class Llama(OnDevices, GuardedGeneration):
     def _may_reuse(self, tokens: list[int]) -> bool:
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
         cache, n_pruned = self._cache, self._n_pruned
-        if cache is None or n_pruned == 0:
-            return not self._prunes(len(tokens))
+        if cache is None:
+            return True
+        if n_pruned == 0:
+            return not (self._prunes(len(tokens)) or cache.serves(tokens))
         if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
         return len(tokens) == n_pruned or self.kv_reuse
@@ -273,6 +291,8 @@ class Llama(OnDevices, GuardedGeneration):
             ValueError: it holds more tokens than n_ctx; nothing was changed.
             RuntimeError: the data is damaged; the object is then empty and usable.
         """
+        if self._cache is not None:
+            self._cache.store.put_away()
         try:
             state.load(self, saved)
         except (state.StateMismatchError, ValueError):
@@ -289,7 +309,7 @@ class Llama(OnDevices, GuardedGeneration):
     def __getstate__(self) -> dict[str, Any]:
         values = super().__getstate__()  # type: ignore[no-untyped-call]
         values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
-        values |= {"rpc_servers": self.rpc_servers, "document_min": self._document_min}
+        values |= {"rpc_servers": self.rpc_servers, **store_arguments(self._store_options)}
         return {**values, "saved": self.save_state() if self.n_tokens else None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:

@@ -5,19 +5,45 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
 import numpy as np
 
 from .compression import kept_cells, window_cells
+from .document_state import DocumentState, StateCopier
 from .engine.binding import Engine, LayerInfo, kv_bytes
 from .policies import ASL, Policy
 from .report import PrefillReport, Progress
-from .selection import Decision, Ints
+from .selection import Decision, Floats, Ints, token_scores
 from .selectors import selector_for
 
 OnProgress = Callable[[Progress], object]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The first `n` tokens of a prompt have run through `il` layers: on the device, or, with `state`, on the host."""
+
+    n: int = 0
+    il: int = 0
+    state: DocumentState | None = None
+
+
+@dataclass(frozen=True)
+class Keep:
+    """State of the first `n` tokens to keep for other prompts: held by the engine, or copied by `copier`. 0: none.
+
+    `watch`: the layer whose scores are wanted if nothing is selected, for the evidence.
+    """
+
+    n: int = 0
+    copier: StateCopier | None = None
+    watch: int | None = None
+
+
+NOTHING_KNOWN, KEEP_NOTHING = Known(), Keep()
 
 
 class _Prefill:
@@ -31,11 +57,12 @@ class _Prefill:
         headroom: int,
         keep: int | None,
         on_progress: OnProgress | None,
-        reuse: int = 0,
-        hold: bool = False,
+        known: Known,
+        document: Keep,
     ) -> None:
         self.engine, self.policy, self.tokens = engine, policy, tokens
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
+        self.known, self.document = known, document
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
         scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
         self.selector = selector_for(policy, len(self.layers), len(tokens), scored)
@@ -49,8 +76,9 @@ class _Prefill:
         self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
-        self.reuse = reuse
-        self.holds = hold and keep is None and not policy.two_passes
+        watched = [il for il in scored if document.watch is not None and il <= document.watch]
+        self.watch = watched[-1] if watched and not self.selector.prunes else None
+        self.watched: Floats | None = None
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -73,17 +101,22 @@ class _Prefill:
     def decides(self) -> bool:
         return self.selector.prunes and self.selector.decision is None and self.selector.first_scored_layer is not None
 
+    def wants_scores(self, il: int) -> bool:
+        return il == self.watch or self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
+
     def next_run(self) -> tuple[int, bool]:
         """Where the next run of layers ends, and whether their scores are wanted."""
         il, n_layer = self.il, len(self.layers)
-        if self.reuse and il == 0:
-            self.selector.earliest = self.engine.info().il_held - 1
-            return self.selector.earliest + 1, True
+        if il < self.known.il:
+            self.selector.earliest = self.known.il - 1
+            if self.known.state is None:
+                return self.known.il, True
+            return il + 1, self.wants_scores(il)
         if self.compresses or (self.drops and self.decides):
-            return il + 1, self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
+            return il + 1, self.wants_scores(il)
         first = self.selector.first_scored_layer
         if not self.decides or first is None:
-            return n_layer, False
+            return n_layer, self.watch is not None
         if il < first:
             return min(first, n_layer), False
         return min(max(il, self.selector.first_decision_layer) + 1, n_layer), True
@@ -92,8 +125,13 @@ class _Prefill:
         """Run the next layers, compress what they leave, and ask the selector."""
         begin, (end, scores) = self.il, self.next_run()
         with self.timed(self.phase):
-            self.engine.run(begin, end, scores, products=scores and self.selector.products)
+            if begin < self.known.il and self.known.state is not None:
+                self.known.state.put(self.engine, begin, self.known.n)
+            products = scores and self.selector.products and self.watch is None
+            self.engine.run(begin, end, scores, products=products)
         self.il = end
+        if self.watch is not None and begin <= self.watch < end:
+            self.watched = token_scores(self.engine.scores(self.watch), self.window, self.kernel)
         if self.phase == "shallow" and not self.layers[begin].is_swa:
             self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
         decision = None
@@ -108,6 +146,9 @@ class _Prefill:
     def shrink(self, il: int) -> None:
         """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used."""
         n_head_kv = self.layers[il].n_head_kv
+        if self.document.copier is not None and self.phase == "shallow" and (self.compresses or self.drops):
+            with self.timed("copying"):
+                self.document.copier.add(il + 1)
         if self.compresses and not self.drops:
             assert self.keep is not None
             with self.timed("compression"):
@@ -119,10 +160,9 @@ class _Prefill:
 
     def go_on_with(self, positions: Ints) -> None:
         """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
+        self.keep_document()
         if not self.policy.two_passes:
             with self.timed("selection"):
-                if self.holds:
-                    self.engine.hold(self.n_run - self.window)
                 self.engine.keep(positions)
             self.phase = "deep"
         else:
@@ -132,11 +172,25 @@ class _Prefill:
             self.phase, self.il, self.drops = "second", 0, False
         self.n_run = len(positions)
 
+    def keep_document(self) -> None:
+        """Keep the document's state as it is now, all tokens having run through the layers so far."""
+        if self.document.n == 0 or self.phase != "shallow":
+            return
+        with self.timed("copying"):
+            if self.document.copier is not None:
+                self.document.copier.finish(self.il)
+            else:
+                self.engine.hold(self.document.n)
+
     def begin(self) -> None:
-        if self.reuse:
-            self.engine.resume(self.reuse, self.tokens[self.reuse :], self.window, self.headroom)
-        else:
-            self.engine.begin(self.tokens, self.window, self.headroom)
+        known, tokens = self.known, self.tokens
+        if known.n == 0:
+            self.engine.begin(tokens, self.window, self.headroom)
+            return
+        if known.state is not None:
+            hidden = known.state.hidden
+            self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
+        self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
 
     def run(self) -> Decision | None:
         """Run all layers; the decision that was acted on."""
@@ -147,6 +201,7 @@ class _Prefill:
             if decision is not None and (self.il < len(self.layers) or self.policy.two_passes):
                 self.go_on_with(decision.positions)
                 acted = decision
+        self.keep_document()
         return acted
 
 
@@ -157,8 +212,8 @@ def prefill(
     headroom: int = 256,
     on_progress: OnProgress | None = None,
     keep: int | None = None,
-    reuse: int = 0,
-    hold: bool = False,
+    known: Known = NOTHING_KNOWN,
+    document: Keep = KEEP_NOTHING,
 ) -> PrefillReport:
     """Prefill `tokens` layer by layer under `policy`.
 
@@ -172,23 +227,25 @@ def prefill(
         headroom: KV cells reserved per layer for decoding; they grow when they run out.
         on_progress: called before each ubatch; its exception stops the prefill and is raised from here.
         keep: KV cells that each layer and KV head keeps, the window included (SnapKV's budget); None: all of them.
-        reuse: the first tokens whose state the engine holds (`Engine.hold`); at least `window` tokens follow them. The
-            selection then comes no earlier than the layer that they have run through.
-        hold: keep the state of all tokens before the window as it is at the selection layer, for `reuse`.
+        known: first tokens whose state is there, in the engine (`Engine.hold`) or on the host; at least `window`
+            tokens follow them. The selection then comes no earlier than the layer that they have run through.
+        document: first tokens whose state is to be kept as it is at the selection layer, or after the last one. The
+            engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, reuse, hold)
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document)
     engine.progress = state.progress
     state.begin()
     try:
         decision = state.run()
         engine.end()
     except BaseException:
-        engine.abort()
+        if engine.info().n_tokens > 0:  # otherwise the engine has ended it, and a document in it is whole
+            engine.abort()
         raise
     finally:
         engine.progress = None
@@ -196,7 +253,7 @@ def prefill(
 
     report = describe(engine, policy, len(tokens), state.full_cells)
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
-    report.keep, report.reused = keep, reuse
+    report.keep, report.reused = keep, known.n
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds
@@ -204,10 +261,57 @@ def prefill(
         report.selection_layer = decision.layer
         report.forced = decision.forced
         report.selected = decision.positions
+        report.scores, report.scores_layer = decision.scores, decision.layer
         report.position_shift = len(tokens) - len(decision.positions) if policy.two_passes else 0
+    elif state.watched is not None:
+        report.scores, report.scores_layer = state.watched, state.watch
     elif state.selector.decision is not None:
         report.reason += "; but that is the last layer, and nothing deeper is left to prune"
     return report
+
+
+def read_ahead(
+    engine: Engine,
+    tokens: Sequence[int],
+    il_end: int,
+    on_progress: OnProgress | None = None,
+    copier: StateCopier | None = None,
+) -> None:
+    """Run the layers before `il_end` on a document alone; the engine then holds it, or `copier` has its state.
+
+    With a copier each layer leaves the device when it is copied. Raises as `prefill`.
+    """
+
+    def progress(il_begin: int, il_run_end: int, done: int, n: int) -> None:
+        if on_progress is not None:
+            layer = il_begin + (il_run_end - il_begin) * done // n
+            on_progress(Progress(layer, il_end, done, n, "document"))
+
+    layers = [engine.layer(il) for il in range(il_end)]
+    engine.progress = progress
+    try:
+        engine.begin(tokens, 1, 0)
+        for il in range(il_end) if copier else (il_end - 1,):
+            engine.run(il if copier else 0, il + 1)
+            if copier is not None:
+                copier.finish(il + 1) if il + 1 == il_end else copier.add(il + 1)
+                if not layers[il].is_swa:
+                    engine.compress(il, window_cells(layers[il].n_head_kv, len(tokens), 1))
+        if copier is None:
+            engine.hold(len(tokens))
+            engine.park(_READ_AHEAD)
+            engine.unpark(_READ_AHEAD)
+        else:
+            engine.abort()
+    except BaseException:
+        engine.abort()
+        raise
+    finally:
+        engine.progress = None
+
+
+_READ_AHEAD = 2**31 - 1
+"""The number that a document is parked under to end its prefill early."""
 
 
 def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int) -> PrefillReport:

@@ -9,11 +9,13 @@ import numpy as np
 
 from .budget import Plan, plan
 from .budget_text import Budget, BudgetError
+from .document_store import DocumentStore, Entry
 from .engine.binding import Engine, EngineError, kv_bytes, model_layers
 from .kv_shape import CELLS_PAD, KVShape
-from .policies import Full, Policy
-from .prefill import OnProgress, prefill
+from .policies import Full, Policy, SnapKV
+from .prefill import Keep, Known, OnProgress, prefill, read_ahead
 from .report import PrefillReport
+from .worst_case import Case
 
 HEADROOM = 256
 """KV cells per layer reserved for the answer when a pruned prefill begins; more are added while decoding."""
@@ -39,7 +41,12 @@ class PrunedCache:
     """
 
     def __init__(
-        self, engine: Engine, policy: Policy, shape: KVShape, budget: Budget | None, min_prefix: int | None
+        self,
+        engine: Engine,
+        policy: Policy,
+        shape: KVShape,
+        budget: Budget | None,
+        store: DocumentStore,
     ) -> None:
         self.engine = engine
         self.policy = policy
@@ -47,9 +54,24 @@ class PrunedCache:
         self.shape = shape
         self.budget = budget
         self.headroom = HEADROOM
-        self.min_prefix = min_prefix
-        self._held: list[int] = []
+        self.store = store
         self.forget()
+
+    def check_store(self) -> None:
+        """ValueError if documents are to stay on a device where their cells do not."""
+        if self.store.place != "device":
+            return
+        compresses = self.budget is not None or isinstance(self.policy, SnapKV)
+        if compresses or self.policy.two_passes or self.shape.has_ring:
+            what = f"kv_policy={str(self.policy)!r}"
+            if self.budget is not None:
+                what = "kv_budget"
+            elif self.shape.has_ring:
+                what = "swa_full=False"
+            raise ValueError(
+                f"document_store='device' needs all of a document's KV on the device, and {what} does not leave it "
+                "there: use 'ram' or 'disk'"
+            )
 
     def forget(self) -> None:
         """The cache holds nothing that was pruned."""
@@ -68,15 +90,50 @@ class PrunedCache:
         select_k = getattr(planned.policy, "select_k", n_tokens)
         return n_tokens > min(select_k, planned.keep or n_tokens) or planned.limit is not None
 
-    def known_prefix(self, tokens: Sequence[int]) -> int:
-        """How many first tokens need not be run again: 0, or at least `min_prefix`; the window is always run."""
-        n_held, window = self.engine.info().n_held, getattr(self.policy, "window", 1)
-        most = min(n_held, len(self._held), len(tokens) - window)
-        if self.min_prefix is None or most < self.min_prefix:
-            return 0
-        same = np.equal(self._held[:most], list(tokens[:most]))
-        common = most if same.all() else int(same.argmin())
-        return common if common >= self.min_prefix else 0
+    def serves(self, tokens: Sequence[int]) -> bool:
+        """Whether a prompt begins with a known document, so that it is prefilled layer by layer in any case."""
+        entry, n = self.store.find(tokens)
+        return entry is not None and n < len(tokens)
+
+    def latest_layer(self, planned: Plan, n_tokens: int) -> int | None:
+        """The deepest layer that may select; the number of layers if none need; None if none will."""
+        policy = planned.policy
+        if isinstance(policy, (Full, SnapKV)) or n_tokens <= policy.select_k:
+            return None
+        case = Case(policy, self.shape, n_tokens, self.headroom)
+        return case.latest_layer(policy) if case.surely_selects(policy) else len(self.shape.layers)
+
+    def leaves_device(self, planned: Plan, n_tokens: int) -> bool:
+        """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
+        if planned.keep is not None and n_tokens > planned.keep:
+            return True
+        if planned.policy.two_passes and self.latest_layer(planned, n_tokens) is not None:
+            return True
+        return self.shape.has_ring
+
+    def _document(self, planned: Plan, tokens: Sequence[int]) -> tuple[Entry | None, Known, Keep]:
+        """The document that the prompt begins with, what is known of it, and what is to be kept."""
+        store, n = self.store, len(tokens)
+        entry, common = store.find(tokens)
+        leaves = self.leaves_device(planned, n)
+        if leaves or store.active is not entry:
+            store.put_away()
+        n_free = n - getattr(self.policy, "window", 1)
+        known = Known()
+        if entry is not None and min(common, n_free) > 0:
+            known = store.known(entry, min(common, n_free), self.latest_layer(planned, n))
+        n_kept, watch = n_free, None
+        if entry is not None and entry.pinned:
+            n_kept, watch = common, round(0.75 * len(self.shape.layers))
+        elif store.min_tokens is None or n_free < store.min_tokens:
+            n_kept = 0
+        elif known.n > 0 and entry is not None and common < len(entry.tokens):
+            n_kept = known.n
+        copier = None
+        if leaves and n_kept > 0:
+            copier = store.copier(entry, np.asarray(tokens[:n_kept], dtype=np.int32))
+            n_kept = n_kept if copier is not None else 0
+        return entry, known, Keep(n_kept, copier, watch)
 
     def prefill(self, tokens: Sequence[int], on_progress: OnProgress | None) -> PrefillReport:
         """Prefill the whole prompt; see `prefill.prefill` for the errors.
@@ -86,16 +143,15 @@ class PrunedCache:
         """
         planned = self.plan(len(tokens))
         self.forget()
-        held = self.min_prefix is not None and planned.keep is None
-        reuse, self._held = self.known_prefix(tokens) if held else 0, []
+        entry, known, document = self._document(planned, tokens)
         arguments = (self.engine, planned.policy, tokens, self.headroom, on_progress, planned.keep)
         try:
-            report = prefill(*arguments, reuse=reuse, hold=held)
+            report = prefill(*arguments, known=known, document=document)
         except EngineError:
-            if not reuse:
+            if known.n == 0:
                 raise
-            report = prefill(*arguments, hold=held)  # a sliding window's ring had moved on
-        self._held = list(tokens)
+            report = prefill(*arguments, document=document)  # what was known is lost
+        self.store.prefilled(entry, document, tokens)
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit
         if planned.limit is not None and report.kv_bytes > planned.limit:
@@ -108,6 +164,21 @@ class PrunedCache:
             report.reason = f"{report.reason}; {planned.reason}"
         self.n_prompt, self.shift = len(tokens), report.position_shift
         return report
+
+    def read_ahead(self, entry: Entry, on_progress: OnProgress | None) -> None:
+        """Prefill a document before any question, as deep as every question needs it at least."""
+        n = len(entry.tokens)
+        planned = self.plan(n)
+        latest = self.latest_layer(planned, n)
+        il_end = min(len(self.shape.layers), len(self.shape.layers) if latest is None else latest + 1)
+        if self.store.layers(entry) >= il_end:
+            return
+        self.forget()
+        self.store.put_away()
+        copier = self.store.copier(entry, entry.tokens) if self.leaves_device(planned, n) else None
+        tokens = entry.tokens.tolist()
+        read_ahead(self.engine, tokens, il_end, on_progress, copier)
+        self.store.prefilled(entry, Keep(n, copier), tokens)
 
     def check_room(self, n_tokens: int) -> None:
         """BudgetError if `n_tokens` more would make the buffers grow beyond a budget in bytes; nothing is lost."""

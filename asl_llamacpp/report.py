@@ -40,6 +40,10 @@ class PrefillReport:
     reason             why that layer, or why nothing was pruned
     forced             selection was forced by `layer` or `l_max`, not chosen by the rule
     selected           int32 [n_selected], positions that went on, sorted, the window included; None as above
+    scores             float32 [n_prompt - window], what the past tokens were ranked by: their pooled attention at
+                       scores_layer, summed over the heads (for gemfilter inner products with the last token's query,
+                       [n_prompt - 1]); None: nothing was selected. Not part of `to_dict`
+    scores_layer       the selection layer; for a document of which nothing was pruned, the layer that was looked at
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
     keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
@@ -51,8 +55,8 @@ class PrefillReport:
     kv_bytes           bytes of all KV buffers, allocated
     kv_bytes_full      the same, had nothing been pruned
     peak_kv_bytes      largest kv_bytes during the prefill
-    seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression"
-                       and "second"
+    seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression",
+                       "copying" (a document's state) and "second"
     """
 
     policy: str
@@ -62,6 +66,8 @@ class PrefillReport:
     reason: str = ""
     forced: bool = False
     selected: NDArray[np.int32] | None = None
+    scores: NDArray[np.float32] | None = None
+    scores_layer: int | None = None
     relative_variance: dict[int, float] = field(default_factory=dict)
     tau: float | None = None
     keep: int | None = None
@@ -82,7 +88,7 @@ class PrefillReport:
     def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
         values = asdict(self)
-        selected = values.pop("selected")
+        selected, _ = values.pop("selected"), values.pop("scores")
         values["n_selected"] = self.n_selected
         values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
         values["cells"] = [int(count) for count in self.cells]

@@ -72,12 +72,16 @@ def selected_positions(ranks: Ints, top: int, window: int) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Select after `layer`. `forced`: by `layer` or `l_max`, not by the rule. `positions`: int32, sorted."""
+    """Select after `layer`. `forced`: by `layer` or `l_max`, not by the rule. `positions`: int32, sorted.
+
+    `scores`: those of the past tokens that the positions were chosen by, float32 [n - window].
+    """
 
     layer: int
     positions: Ints
     reason: str
     forced: bool
+    scores: Floats
 
 
 class Selector:
@@ -108,6 +112,7 @@ class Selector:
         self._limit: int | None = policy.l_max if policy.layer is None else policy.layer
         self._top = policy.select_k - policy.window
         self._rows: deque[Ints] = deque(maxlen=policy.l_obs)
+        self._scores = np.empty(0, dtype=np.float32)
         self._row_layer = self._layer = -1
         self._fired: str | None = None
         self.earliest = 0
@@ -195,6 +200,7 @@ class Selector:
         scores = token_scores(window_sums, self.policy.window, self.policy.kernel)
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
+        self._scores = scores
         self._rows.append(rank(scores))
         self._row_layer = layer
 
@@ -222,5 +228,5 @@ class Selector:
 
     def _select(self, layer: int, reason: str, forced: bool) -> Decision:
         positions = selected_positions(self._rows[-1], self._top, self.policy.window)
-        self.decision = Decision(layer, positions, reason, forced)
+        self.decision = Decision(layer, positions, reason, forced, self._scores)
         return self.decision

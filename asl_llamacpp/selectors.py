@@ -108,7 +108,8 @@ class LastQuery:
         # the last token must stay, or there would be nothing to continue from
         past = best(scores[:-1], self.policy.select_k - 1)
         positions = np.append(past, self.n_tokens - 1).astype(np.int32)
-        self.decision = Decision(layer, positions, f"fixed by layer={self.policy.layer}", forced=True)
+        reason = f"fixed by layer={self.policy.layer}"
+        self.decision = Decision(layer, positions, reason, forced=True, scores=scores[:-1])
         return self.decision
 
 

@@ -317,7 +317,7 @@ def test_misuse_of_documents_elsewhere_is_refused(load_model: LoadModel) -> None
         with pytest.raises(ValueError, match="no document"):
             engine.park(0)
         for il, states in ((0, hidden), (7, hidden), (2, None), (2, hidden[1:]), (model.n_layer, hidden)):
-            with pytest.raises(ValueError, match="layers, not|must be"):
+            with pytest.raises(ValueError, match=r"layers, not|must be"):
                 engine.restore(tokens[:N_HELD], il, states)
         with pytest.raises(ValueError, match="vocabulary"):
             engine.restore(tokens[:N_HELD] + 9999, 2, hidden)
@@ -336,7 +336,7 @@ def test_misuse_of_documents_elsewhere_is_refused(load_model: LoadModel) -> None
             engine.restore(tokens[:N_HELD], 2, hidden)
         engine.run(0, 2)
         for first, rows in ((1, k[:, 1:].copy()), (N - 1, k), (-1, k)):
-            with pytest.raises(ValueError, match="bytes of K|not hold|no such"):
+            with pytest.raises(ValueError, match=r"bytes of K|not hold|no such"):
                 engine.get_kv(0, first, rows, rows)
         engine.hold(N_HELD)
         engine.park(3)
@@ -356,7 +356,7 @@ def test_misuse_of_documents_elsewhere_is_refused(load_model: LoadModel) -> None
             engine.park(0)
         engine.resume(N_HELD, tokens[N_HELD:], WINDOW, 8)
         for il, first, rows in ((1, 0, k), (0, 1, k[1:]), (0, 0, k[1:]), (0, 0, k[:, 1:].copy())):
-            with pytest.raises(ValueError, match="not wanted|earlier position|bytes of K"):
+            with pytest.raises(ValueError, match=r"not wanted|earlier position|bytes of K"):
                 engine.put_kv(il, first, rows, rows)
         with pytest.raises(ValueError, match="no hidden states"):
             engine.get_hidden(hidden)

@@ -60,7 +60,7 @@ def test_another_document_starts_anew() -> None:
     assert report_of(llm).reused == 250
 
 
-@pytest.mark.parametrize("settings", [{"document_min": None}, {"document_min": 400}, {"kv_budget": 100}, {}])
+@pytest.mark.parametrize("settings", [{"document_min": None}, {"document_min": 400}, {}])
 def test_short_prefixes_are_not_reused(settings: dict[str, int | None]) -> None:
     llm = load(kv_policy=PRUNE, **{"document_min": 200, **settings} if settings else {})
     for question in QUESTIONS[:2]:

@@ -91,7 +91,16 @@ void llama_layerwise::resume(
 
     reserve();
 
+    if (held.group.il_end > 0) {
+        mem.put_first(std::move(held.group));
+
+        held.group    = llama_layerwise_group();
+        held.in_cache = true;
+    }
+
     if (held.in_cache && !mem.reopen(held.il, n_held, n_tokens, n_headroom_inp)) {
+        held = held_t();
+
         llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
     }
 
@@ -170,14 +179,14 @@ void llama_layerwise::get_kv(int32_t il, int32_t first, int32_t n_tokens, void *
     if (running) {
         llama_layerwise_invalid("layers are running: wait until they are done");
     }
-    if (il < 0 || il >= n_layer() || mem.is_compressed(il)) {
+    if (il < 0 || il >= n_layer() || (mem.is_compressed(il) && !held.group.has(il))) {
         llama_layerwise_invalid("layer " + std::to_string(il) + " is not there, or is compressed: each KV head holds cells of its own");
     }
     if (!ctx.cparams.flash_attn) {
         llama_layerwise_invalid("documents need flash attention: the V of a cell lies scattered without it");
     }
 
-    const auto & kv = *cells_of(mem.group_of(il), il);
+    const auto & kv = *cells_of(held.group.has(il) ? &held.group : mem.group_of(il), il);
 
     if (first < 0 || n_tokens < 0 || n_tokens > (int32_t) kv.get_size()) {
         llama_layerwise_invalid("layer " + std::to_string(il) + " has no such cells");
@@ -253,6 +262,17 @@ void llama_layerwise::get_hidden(int32_t n_tokens, float * out, int64_t n_out) {
 // several on the device
 //
 
+bool llama_layerwise::set_aside() {
+    if (!held.in_cache || mem.get_groups().empty() || mem.first_group().il_end < held.il) {
+        return false;
+    }
+
+    held.group    = mem.take_first();
+    held.in_cache = false;
+
+    return true;
+}
+
 void llama_layerwise::park(int32_t id) {
     if (running) {
         llama_layerwise_invalid("layers are running: wait until they are done");
@@ -260,18 +280,19 @@ void llama_layerwise::park(int32_t id) {
     if (id < 0 || parked.count(id) > 0) {
         llama_layerwise_invalid("the number " + std::to_string(id) + " is taken, or negative");
     }
-    if (!held.in_cache || n_before > 0 || mem.get_groups().empty() || mem.first_group().il_end < held.il) {
-        llama_layerwise_invalid("the context holds no document that could be put away");
+    if (n_before > 0) {
+        llama_layerwise_invalid("the layers that the held tokens have run through come first");
     }
 
     ctx.synchronize();
 
-    parked_t res;
-    res.held  = std::move(held);
-    held      = held_t();
-    res.group = mem.take_first();
+    if (held.group.il_end == 0 && !set_aside()) {
+        llama_layerwise_invalid("the context holds no document that could be put away");
+    }
 
-    parked.emplace(id, std::move(res));
+    parked.emplace(id, std::move(held));
+
+    held = held_t();
 
     reset(true);
 }
@@ -286,8 +307,7 @@ void llama_layerwise::unpark(int32_t id) {
 
     reset(true);
 
-    held = std::move(it->second.held);
-    mem.put_first(std::move(it->second.group));
+    held = std::move(it->second);
 
     parked.erase(it);
 }
@@ -298,11 +318,19 @@ void llama_layerwise::drop(int32_t id) {
     }
 }
 
+static size_t document_bytes(const llama_layerwise::held_t & held) {
+    return held.hidden.bytes() + (held.group.il_end > 0 ? held.group.bytes() : 0);
+}
+
+size_t llama_layerwise::held_bytes() const {
+    return document_bytes(held);
+}
+
 size_t llama_layerwise::parked_bytes() const {
     size_t res = 0;
 
     for (const auto & [_, doc] : parked) {
-        res += doc.held.hidden.bytes() + doc.group.bytes();
+        res += document_bytes(doc);
     }
 
     return res;

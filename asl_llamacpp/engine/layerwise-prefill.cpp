@@ -592,7 +592,17 @@ void llama_layerwise::reset_after(llama_layerwise_status status) {
         ctx.sched_need_reserve = true;
     }
 
+    // the document outlives a question that failed
+    ctx.synchronize();
+
+    held_t kept;
+    if (set_aside()) {
+        kept = std::move(held);
+    }
+
     reset(true);
+
+    held = std::move(kept);
 }
 
 void llama_layerwise::reset(bool clear_memory) {

@@ -96,6 +96,9 @@ struct llama_layerwise {
 
         int32_t il       = 0;
         bool    in_cache = false; // its cells are those of the memory's first group
+
+        // the cells of one that was set aside; il_end is 0 if the cells are in the cache, or on the host
+        llama_layerwise_group group;
     };
 
     held_t held;
@@ -106,12 +109,7 @@ struct llama_layerwise {
     // the next of these layers with the document's cells, if they were not in the cache; il_end is 0 without it
     llama_layerwise_group filled;
 
-    struct parked_t {
-        held_t                held;
-        llama_layerwise_group group;
-    };
-
-    std::map<int32_t, parked_t> parked;
+    std::map<int32_t, held_t> parked;
 
     static llama_layerwise & get(llama_context * ctx);
 
@@ -141,6 +139,7 @@ struct llama_layerwise {
     // positions from p0 on are removed from outside
     void forget_from(llama_pos p0);
 
+    size_t held_bytes()   const;
     size_t parked_bytes() const;
 
 private:
@@ -153,6 +152,9 @@ private:
     void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;
     void reserve();
     void start(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom);
+
+    // move the document's cells out of the cache; false if they are not all there
+    bool set_aside();
 
     // the hidden states of the document, followed by those of the tokens that have caught up
     void join_held();

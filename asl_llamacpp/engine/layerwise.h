@@ -21,7 +21,7 @@
 // before the selection, the selected ones for those after it.
 //
 // Every function checks its arguments. A status other than OK leaves the context empty and usable, except for
-// INVALID, which changes nothing; llama_layerwise_error tells the reason. None of them may be called while
+// INVALID, which changes nothing, and for a held document, which stays; llama_layerwise_error tells the reason. None of them may be called while
 // llama_decode runs on the same context. During a prefill llama_decode is refused, llama_memory_seq_* do nothing, and
 // llama_memory_clear ends it. From the progress callback only abort and the get functions have an effect.
 
@@ -67,8 +67,8 @@ struct llama_layerwise_info {
     uint64_t n_grow;        // how often the KV cache was enlarged while decoding
     int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
     int32_t  il_held;       // layers that these have run through
-    uint64_t held_bytes;    // bytes of their hidden states
-    bool     held_in_cache; // their KV is in the context's cache; otherwise llama_layerwise_put_kv must bring it
+    uint64_t held_bytes;    // bytes of their hidden states, and of their KV where that is not part of kv_bytes
+    bool     held_in_cache; // their KV is on the device; otherwise llama_layerwise_put_kv must bring it
     int32_t  n_parked;      // documents that were put away with llama_layerwise_park
     uint64_t parked_bytes;  // bytes of their KV and hidden states, not part of kv_bytes
 };
@@ -186,7 +186,7 @@ LLAMA_API int32_t llama_layerwise_unpark(struct llama_context * ctx, int32_t id)
 // free a parked document
 LLAMA_API int32_t llama_layerwise_drop(struct llama_context * ctx, int32_t id);
 
-// drop a prefill in progress and everything the context holds; harmless at any time
+// drop a prefill in progress and everything the context holds, except for parked documents; harmless at any time
 LLAMA_API void llama_layerwise_abort(struct llama_context * ctx);
 
 LLAMA_API int32_t llama_layerwise_get_info (struct llama_context * ctx, struct llama_layerwise_info * info);

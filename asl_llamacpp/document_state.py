@@ -1,0 +1,166 @@
+"""A document's state on the host: the KV of its tokens up to a layer, and their hidden states after it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine.binding import Bytes, Engine
+from .kv_shape import KVShape
+from .selection import Floats, Ints
+
+Array = TypeVar("Array", bound=NDArray[Any])
+Settle = Callable[[Array], Array]
+"""Takes an array that was just filled, and returns it as it is to be kept: in RAM, or mapped from a file."""
+
+RING_MARGIN = 64
+"""Cells that a sliding window's layer keeps beyond its window, so that the document may end some tokens earlier."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerKV:
+    """One layer's cells of the positions `first`..n-1: uint8 [n - first, bytes of a cell], as the cache stores them."""
+
+    first: int
+    k: Bytes
+    v: Bytes
+
+    @property
+    def n_bytes(self) -> int:
+        return int(self.k.nbytes + self.v.nbytes)
+
+
+@dataclass(eq=False)
+class DocumentState:
+    """What the layers before `il` made of a document.
+
+    tokens  int32 [n]
+    layers  by layer, from the first one
+    hidden  float32 [n, n_embd] after the last of `layers`; None if these are all layers of the model
+    """
+
+    tokens: Ints
+    layers: list[LayerKV] = field(default_factory=list)
+    hidden: Floats | None = None
+
+    @property
+    def il(self) -> int:
+        """Layers that the tokens have run through."""
+        return len(self.layers)
+
+    @property
+    def n_bytes(self) -> int:
+        hidden = 0 if self.hidden is None else self.hidden.nbytes
+        return sum(layer.n_bytes for layer in self.layers) + int(hidden)
+
+    def copy(self) -> DocumentState:
+        """Another one with the same arrays, to which layers can be added."""
+        return DocumentState(self.tokens, list(self.layers), self.hidden)
+
+    def first_tokens(self, n: int) -> DocumentState:
+        """The state of the first `n` tokens alone, on the same memory; see `serves`."""
+        layers = [LayerKV(kv.first, kv.k[: n - kv.first], kv.v[: n - kv.first]) for kv in self.layers]
+        return DocumentState(self.tokens[:n], layers, None if self.hidden is None else self.hidden[:n])
+
+    def serves(self, n: int, shape: KVShape) -> bool:
+        """Whether the first `n` tokens alone can be restored: a sliding window's ring may not reach back far enough."""
+        return 0 < n <= len(self.tokens) and all(
+            kv.first <= max(0, n - layer.n_swa) for kv, layer in zip(self.layers, shape.layers, strict=False)
+        )
+
+    def put(self, engine: Engine, il: int, n: int) -> None:
+        """Give layer `il` of a resumed prefill the cells of the first `n` tokens."""
+        kv = self.layers[il]
+        engine.put_kv(il, kv.first, kv.k[: n - kv.first], kv.v[: n - kv.first])
+
+
+class StateCopier:
+    """Copies the state of a prefill's first tokens to the host, as its layers are done.
+
+    Args:
+        engine: of the prefill.
+        shape: of its KV cache.
+        n_embd: values of a hidden state.
+        state: what is there already; more layers are added to it, up to the `commit`ted one.
+        settle: where the arrays are kept.
+    """
+
+    def __init__(self, engine: Engine, shape: KVShape, n_embd: int, state: DocumentState, settle: Settle[Any]) -> None:
+        self.engine, self.shape, self.n_embd, self.settle = engine, shape, n_embd, settle
+        self.state = state.copy()
+
+    def add(self, il_end: int) -> None:
+        """Copy the layers before `il_end` that are not there yet, all tokens still in their cells."""
+        n = len(self.state.tokens)
+        for il in range(self.state.il, il_end):
+            layer = self.engine.layer(il)
+            ring = layer.is_swa and not self.shape.swa_full
+            first = max(0, n - self.shape.layers[il].n_swa - RING_MARGIN) if ring else 0
+            k = np.empty((n - first, layer.k_bytes), dtype=np.uint8)
+            v = np.empty((n - first, layer.v_bytes), dtype=np.uint8)
+            if layer.n_cells_max:
+                self.engine.get_kv(il, first, k, v)
+            self.state.layers.append(LayerKV(first, self.settle(k), self.settle(v)))
+
+    def finish(self, il_end: int) -> None:
+        """The layers before `il_end`, and the hidden states after them, unless these are all layers."""
+        if il_end < self.state.il or (il_end == self.state.il and self.state.hidden is not None):
+            return
+        self.add(il_end)
+        self.state.hidden = None
+        if il_end < len(self.shape.layers):
+            hidden = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
+            self.engine.get_hidden(hidden)
+            self.state.hidden = self.settle(hidden)
+
+
+def in_ram(array: Array) -> Array:
+    return array
+
+
+def on_disk(folder: Path | None) -> Settle[Any]:
+    """Moves arrays into files of `folder` (None: the system's folder for temporary files) that vanish with them."""
+
+    def settle(array: NDArray[Any]) -> NDArray[Any]:
+        if array.size == 0:
+            return array
+        # written, then mapped: a full disk is an OSError here, where a write through the map would end the process
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(np.ascontiguousarray(array).view(np.uint8).data)
+            file.flush()
+            return np.memmap(file, dtype=array.dtype, mode="r", shape=array.shape)
+
+    return settle
+
+
+def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:
+    """Bytes of the state of `n_tokens` tokens after `il` layers."""
+    size = 0 if il == len(shape.layers) else 4 * n_embd * n_tokens
+    for i, layer in enumerate(shape.layers[:il]):
+        ring = layer.n_swa > 0 and not shape.swa_full
+        size += shape.cell_bytes(i) * (min(n_tokens, layer.n_swa + RING_MARGIN) if ring else n_tokens)
+    return size
+
+
+def common_prefix(a: Ints | Sequence[int], b: Ints | Sequence[int]) -> int:
+    """How many first tokens are the same."""
+    n = min(len(a), len(b))
+    same = np.equal(np.asarray(a[:n]), np.asarray(b[:n]))
+    return n if same.all() else int(same.argmin())
+
+
+def check_folder(folder: str | os.PathLike[str] | None) -> Path | None:
+    """NotADirectoryError unless `folder` is one, or None."""
+    if folder is None:
+        return None
+    path = Path(folder)
+    if not path.is_dir():
+        raise NotADirectoryError(f"document_folder={str(folder)!r} is no folder: make it first")
+    return path

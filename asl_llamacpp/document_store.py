@@ -1,0 +1,298 @@
+"""The documents that one context knows: which one a prompt begins with, where its state is, and what is dropped first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .budget_text import parse_budget
+from .document_state import DocumentState, StateCopier, check_folder, common_prefix, in_ram, on_disk, state_bytes
+from .engine.binding import Engine
+from .kv_shape import KVShape
+from .policies.base import integer
+from .prefill import Keep, Known
+from .selection import Ints
+
+Place = Literal["device", "ram", "disk"]
+DOCUMENT_LIMIT = 4 << 30
+"""Bytes that documents may take outside of the context, by default."""
+
+PLACES: tuple[Place, ...] = get_args(Place)
+
+
+@dataclass(frozen=True)
+class KnownDocument:
+    """One of `Llama.documents`.
+
+    name     of a document that was read; None: the beginning of a prompt
+    n_tokens its tokens, those of the chat template before it included
+    layers   that it has run through, 0: none yet, or its state was dropped
+    n_bytes  of its state
+    place    where that is: "context" (its KV is in use in the context), "device", "ram", "disk", "file", or None
+    """
+
+    name: str | None
+    n_tokens: int
+    layers: int
+    n_bytes: int
+    place: str | None
+
+
+@dataclass(eq=False)
+class Entry:
+    """A document's tokens, and its state outside of the context, if there is one.
+
+    pinned: it was read, so these tokens are the document; otherwise what prompts turn out to share
+    """
+
+    tokens: Ints
+    name: str | None = None
+    pinned: bool = False
+    state: DocumentState | None = None
+    on_file: bool = False
+    parked: int | None = None
+    parked_il: int = 0
+
+
+class DocumentStore:
+    """The documents of one context, least recently used first.
+
+    Args:
+        engine: of the context.
+        shape: of its KV cache.
+        n_embd: values of a hidden state.
+        place: where the state of a document goes while another prompt has the context.
+        limit: bytes of all states outside of the context, opened files not counted; 0: nothing is kept there.
+        min_tokens: prompts share a document if that many first tokens are the same; None: only those that were read.
+        folder: for place="disk"; None: the system's folder for temporary files.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        shape: KVShape,
+        n_embd: int,
+        place: Place = "ram",
+        limit: int = 0,
+        min_tokens: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.engine, self.shape, self.n_embd = engine, shape, n_embd
+        self.place, self.limit, self.min_tokens = place, limit, min_tokens
+        self.entries: list[Entry] = []
+        self._active: Entry | None = None
+        self._settle = on_disk(folder) if place == "disk" else in_ram
+        self._numbers = count()
+
+    @property
+    def active(self) -> Entry | None:
+        """The document that the context holds."""
+        if self._active is not None and self.engine.info().n_held == 0:
+            self._active = None
+        return self._active
+
+    def add(self, tokens: Sequence[int], name: str | None, state: DocumentState | None = None) -> Entry:
+        """A document that was read; with `state` it was read from a file."""
+        entry = Entry(np.asarray(tokens, dtype=np.int32), name, True, state, on_file=state is not None)
+        self.entries.append(entry)
+        return entry
+
+    def remove(self, entry: Entry) -> None:
+        """Forget a document; harmless if it is gone."""
+        self._drop(entry)
+        if self.active is entry:
+            self._active = None
+        if entry in self.entries:
+            self.entries.remove(entry)
+
+    def layers(self, entry: Entry) -> int:
+        """How many layers the document has run through, 0: no state is left."""
+        active = self.engine.info().il_held if entry is self.active else 0
+        return max(active, entry.state.il if entry.state else 0, entry.parked_il)
+
+    def find(self, tokens: Sequence[int]) -> tuple[Entry | None, int]:
+        """The document that a prompt begins with, and how many tokens the two share.
+
+        One that was read must be there as a whole. Of what an earlier prompt left, half will do: the rest was that
+        prompt's question.
+        """
+        best, longest = None, 0
+        ids = np.asarray(tokens, dtype=np.int32)
+        for entry in reversed(self.entries):
+            n = common_prefix(entry.tokens, ids)
+            if entry.pinned:
+                fits = n == len(entry.tokens)
+            else:
+                enough = self.min_tokens is not None and n >= self.min_tokens
+                fits = enough and 2 * n >= len(entry.tokens) and self.layers(entry) > 0
+            if fits and n > longest:
+                best, longest = entry, n
+        return best, longest
+
+    def known(self, entry: Entry, n: int, latest: int | None) -> Known:
+        """What a prefill can start from if the document's first `n` tokens are wanted; none if that is not possible.
+
+        latest: the deepest layer that may select tokens; the number of layers: perhaps none will; None: none will.
+        """
+        il, n_layer = self.layers(entry), len(self.shape.layers)
+        # whoever has run through all layers has no hidden states left to select from
+        if il == 0 or (latest is not None and (il - 1 > latest or il == n_layer > latest)):
+            return Known()
+        if entry is not self.active and entry.parked is not None:
+            self.put_away()
+            self.engine.unpark(entry.parked)
+            entry.parked, entry.parked_il, self._active = None, 0, entry
+        info = self.engine.info()
+        if entry is self.active and info.held_in_cache and info.il_held == il:
+            return Known(min(n, info.n_held), il)
+        if entry.state is not None and entry.state.il == il and entry.state.serves(n, self.shape):
+            return Known(n, il, entry.state)
+        return Known()
+
+    def copier(self, entry: Entry | None, tokens: Ints) -> StateCopier | None:
+        """Copies a document's state while it is prefilled; None if it would not fit the limit."""
+        if self._too_large(entry, state_bytes(self.shape, self.n_embd, len(tokens), len(self.shape.layers))):
+            return None
+        state = entry.state if entry is not None else None
+        if state is None or not np.array_equal(state.tokens[: len(tokens)], tokens):
+            state = DocumentState(tokens)
+        elif len(state.tokens) > len(tokens):
+            state = state.first_tokens(len(tokens)) if state.serves(len(tokens), self.shape) else DocumentState(tokens)
+        return StateCopier(self.engine, self.shape, self.n_embd, state, self._settle)
+
+    def put_away(self) -> None:
+        """Take the document out of the context, because something else needs that: to the device, RAM or disk."""
+        entry, self._active = self.active, None
+        if entry is None:
+            return
+        info = self.engine.info()
+        if entry.state is not None and entry.state.il >= info.il_held:
+            return
+        size = state_bytes(self.shape, self.n_embd, len(entry.tokens), info.il_held)
+        if info.n_held < len(entry.tokens) or self._too_large(entry, size):
+            return
+        if self.place == "device":
+            entry.parked, entry.parked_il = next(self._numbers), info.il_held
+            self.engine.park(entry.parked)
+        else:
+            copier = StateCopier(
+                self.engine, self.shape, self.n_embd, entry.state or DocumentState(entry.tokens), self._settle
+            )
+            try:
+                copier.finish(info.il_held)
+            except (ValueError, OSError, MemoryError) as error:
+                # a sliding window's ring has moved on, or there is no room: the document is prefilled again
+                warnings.warn(f"a document's state was not kept: {error}", RuntimeWarning, stacklevel=2)
+                return
+            entry.state, entry.on_file = copier.state, False
+        self._shrink(entry)
+
+    def prefilled(self, entry: Entry | None, document: Keep, tokens: Sequence[int]) -> None:
+        """A prompt was prefilled, and its first `document.n` tokens were kept: they are the document from now on."""
+        if document.n == 0:
+            return
+        ids = np.asarray(tokens[: document.n], dtype=np.int32)
+        if entry is None:
+            entry = Entry(ids)
+            self.entries.append(entry)
+        elif not np.array_equal(entry.tokens, ids):
+            self._drop(entry)
+            entry.tokens = ids
+        self.entries.remove(entry)
+        self.entries.append(entry)
+        if document.copier is not None:
+            if entry.state is None or document.copier.state.il > entry.state.il:
+                entry.state, entry.on_file = document.copier.state, False
+            self._shrink(entry)
+        else:
+            self._active = entry
+
+    def infos(self) -> list[KnownDocument]:
+        """All documents, the one used last first."""
+        return [self._info(entry) for entry in reversed(self.entries)]
+
+    def _info(self, entry: Entry) -> KnownDocument:
+        il = self.layers(entry)
+        place: str | None = None
+        if entry is self.active:
+            place = "context"
+        elif entry.parked is not None:
+            place = "device"
+        elif entry.state is not None:
+            place = "file" if entry.on_file else self.place
+        size = state_bytes(self.shape, self.n_embd, len(entry.tokens), il) if il else 0
+        return KnownDocument(entry.name, len(entry.tokens), il, size, place)
+
+    def _bytes(self, entry: Entry) -> int:
+        """Bytes outside of the context that the limit counts."""
+        if entry.parked is not None:
+            return state_bytes(self.shape, self.n_embd, len(entry.tokens), entry.parked_il)
+        return entry.state.n_bytes if entry.state is not None and not entry.on_file else 0
+
+    def _too_large(self, entry: Entry | None, size: int) -> bool:
+        if size <= self.limit:
+            return False
+        if entry is not None and entry.pinned:
+            warnings.warn(
+                f"the state of {entry.name} takes {size} bytes, more than document_limit={self.limit}: it is not kept, "
+                "and the next question may have to prefill the document again",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return True
+
+    def _drop(self, entry: Entry) -> None:
+        if entry.parked is not None:
+            self.engine.drop(entry.parked)
+            entry.parked, entry.parked_il = None, 0
+        entry.state = None
+
+    def _shrink(self, spared: Entry) -> None:
+        """Drop the least recently used states until the rest fits the limit."""
+        for entry in list(self.entries):
+            if sum(map(self._bytes, self.entries)) <= self.limit:
+                return
+            if entry is not spared and self._bytes(entry):
+                self._drop(entry)
+                if not entry.pinned:
+                    self.entries.remove(entry)
+        if self._bytes(spared) > self.limit:
+            self._drop(spared)
+
+
+def check_store(
+    document_min: int | None, document_store: Any, document_limit: int | str, document_folder: Any
+) -> dict[str, Any]:
+    """`Llama`'s arguments as those of `DocumentStore`; ValueError, or NotADirectoryError for the folder."""
+    if document_store not in PLACES:
+        raise ValueError(f"document_store={document_store!r}: use one of {', '.join(map(repr, PLACES))}")
+    if document_min is not None:
+        document_min = integer("document_min", document_min, 1)
+    if isinstance(document_limit, str):
+        parsed = parse_budget(document_limit)
+        if parsed is None or parsed.kind != "bytes":
+            raise ValueError(f"document_limit={document_limit!r}: give bytes with a unit, such as '4GiB'")
+        document_limit = int(parsed.value)
+    limit = integer("document_limit", document_limit, 0)
+    return {
+        "place": document_store,
+        "limit": limit,
+        "min_tokens": document_min,
+        "folder": check_folder(document_folder),
+    }
+
+
+def store_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The reverse of `check_store`."""
+    return {
+        "document_store": options["place"],
+        "document_limit": options["limit"],
+        "document_min": options["min_tokens"],
+        "document_folder": options["folder"],
+    }
