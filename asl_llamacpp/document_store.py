@@ -1,4 +1,4 @@
-"""The documents that one context knows: which one a prompt begins with, where its state is, and what is dropped first."""
+"""The documents that one context knows: which one a prompt begins with, where its state is, what is dropped first."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ class DocumentStore:
         if il == 0 or (latest is not None and (il - 1 > latest or il == n_layer > latest)):
             return Known()
         if entry is not self.active and entry.parked is not None:
-            self.put_away()
-            self.engine.unpark(entry.parked)
-            entry.parked, entry.parked_il, self._active = None, 0, entry
+            self._take_back(entry)
         info = self.engine.info()
         if entry is self.active and info.held_in_cache and info.il_held == il:
             return Known(min(n, info.n_held), il)
@@ -193,6 +191,27 @@ class DocumentStore:
             entry.state, entry.on_file = copier.state, False
         self._shrink(entry)
 
+    def export(self, entry: Entry) -> DocumentState:
+        """The document's state on the host, as deep as it is known. ValueError if nothing is."""
+        if self.layers(entry) == 0:
+            raise ValueError(f"the state of {entry.name or 'the document'} was dropped: ask it something first")
+        if entry.parked is not None:
+            self._take_back(entry)
+        if entry is self.active and self.engine.info().il_held > (entry.state.il if entry.state else 0):
+            state = entry.state or DocumentState(entry.tokens)
+            copier = StateCopier(self.engine, self.shape, self.n_embd, state, in_ram)
+            copier.finish(self.engine.info().il_held)
+            return copier.state
+        assert entry.state is not None
+        return entry.state
+
+    def _take_back(self, entry: Entry) -> None:
+        """Put a document that lies on the device into the context."""
+        assert entry.parked is not None
+        self.put_away()
+        self.engine.unpark(entry.parked)
+        entry.parked, entry.parked_il, self._active = None, 0, entry
+
     def prefilled(self, entry: Entry | None, document: Keep, tokens: Sequence[int]) -> None:
         """A prompt was prefilled, and its first `document.n` tokens were kept: they are the document from now on."""
         if document.n == 0:
@@ -215,9 +234,9 @@ class DocumentStore:
 
     def infos(self) -> list[KnownDocument]:
         """All documents, the one used last first."""
-        return [self._info(entry) for entry in reversed(self.entries)]
+        return [self.info(entry) for entry in reversed(self.entries)]
 
-    def _info(self, entry: Entry) -> KnownDocument:
+    def info(self, entry: Entry) -> KnownDocument:
         il = self.layers(entry)
         place: str | None = None
         if entry is self.active:

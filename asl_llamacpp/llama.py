@@ -19,11 +19,12 @@ from .generation import Closed, GuardedGeneration
 from .policies import Policy, parse_policy
 from .prefill import OnProgress, whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
+from .reading import Reading
 from .report import PrefillReport, Progress
 from .support import unsupported_reason
 
 
-class Llama(OnDevices, GuardedGeneration):
+class Llama(Reading, OnDevices, GuardedGeneration):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):

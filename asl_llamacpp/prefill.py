@@ -176,10 +176,11 @@ class _Prefill:
         """Keep the document's state as it is now, all tokens having run through the layers so far."""
         if self.document.n == 0 or self.phase != "shallow":
             return
-        with self.timed("copying"):
-            if self.document.copier is not None:
+        if self.document.copier is not None:
+            with self.timed("copying"):
                 self.document.copier.finish(self.il)
-            else:
+        else:
+            with self.timed("selection"):
                 self.engine.hold(self.document.n)
 
     def begin(self) -> None:

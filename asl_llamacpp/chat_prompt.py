@@ -1,0 +1,120 @@
+"""The prompt of a question about a document: the chat template, the document's tokens, then the question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_PLACE = "<<the document stands here>>"
+_BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question that was asked before, and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a document: text and whether a first token is added; where the answer must stop."""
+
+    before: str
+    after: str
+    add_bos: bool
+    stop: list[str]
+
+    def head(self, llm: Any) -> list[int]:
+        """Tokens before the document."""
+        tokens: list[int] = llm.tokenize(self.before.encode(), add_bos=self.add_bos, special=True)
+        return tokens
+
+    def tail(self, llm: Any) -> list[int]:
+        """Tokens after it, the question among them."""
+        tokens: list[int] = llm.tokenize(self.after.encode(), add_bos=False, special=True)
+        return tokens
+
+
+def document_tokens(llm: Any, text: str) -> list[int]:
+    """The document's own tokens; names of special tokens in it are plain text.
+
+    They are not merged with what stands around them, so that they are the same for every question.
+    """
+    tokens: list[int] = llm.tokenize(text.encode(), add_bos=False, special=False)
+    return tokens
+
+
+def has_chat_template(llm: Any) -> bool:
+    return "tokenizer.chat_template" in llm.metadata
+
+
+def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
+    """The frame of `question` about a document, after the questions and answers of `history`.
+
+    A chat's is what the model's chat handler makes of the messages: the document stands in the first one, so that
+    it is the same beginning for every question; a base model gets a plain text.
+
+    Raises:
+        ValueError: the question is empty, or the chat template cannot render the prompt.
+    """
+    if not question.strip():
+        raise ValueError("the question is empty")
+    turns = [*history, Turn(question, "")]
+    if not has_chat_template(llm):
+        asked = "".join(f"\n\nQuestion: {turn.question}\nAnswer: {turn.answer}" for turn in turns)
+        return Frame("", asked.rstrip(" "), True, list(_BASE_MODEL_STOPS))
+    messages = []
+    for i, turn in enumerate(turns):
+        content = turn.question if i else f"{_PLACE}\n\n{turn.question}"
+        messages.append({"role": "user", "content": content})
+        if i + 1 < len(turns):
+            messages.append({"role": "assistant", "content": turn.answer})
+    text, add_bos, stop = _render(llm, messages)
+    before, place, after = text.partition(_PLACE)
+    if not place:
+        raise ValueError(
+            "the model's chat template changes the text of messages, so the document cannot be found in it"
+        )
+    return Frame(before, after, add_bos, stop)
+
+
+class _Rendered(Exception):
+    def __init__(self, prompt: Any, options: dict[str, Any]) -> None:
+        self.prompt, self.options = prompt, options
+
+
+def _render(llm: Any, messages: list[dict[str, str]]) -> tuple[str, bool, list[str]]:
+    """The text that the chat handler makes of `messages`, whether it wants a first token, and its stop texts.
+
+    Taken from the handler itself, at the moment when it tokenizes its prompt and hands that on: whatever template and
+    special tokens it chose are in it.
+    """
+    seen: list[tuple[list[int], str, bool]] = []
+    tokenize = llm.tokenize
+
+    def watch(text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        tokens: list[int] = tokenize(text, add_bos, special)
+        seen.append((tokens, text.decode(errors="replace"), add_bos))
+        return tokens
+
+    def intercept(prompt: Any = None, **options: Any) -> None:
+        raise _Rendered(prompt, options)
+
+    llm.tokenize, llm.create_completion = watch, intercept
+    try:
+        llm.create_chat_completion(messages=messages)
+    except _Rendered as rendered:
+        stop = rendered.options.get("stop") or []
+        for tokens, text, add_bos in seen:
+            if tokens is rendered.prompt:
+                return text, add_bos, [stop] if isinstance(stop, str) else list(stop)
+        if isinstance(rendered.prompt, str):
+            return rendered.prompt, True, [stop] if isinstance(stop, str) else list(stop)
+    except Exception as error:  # templates are programs, and refuse in their own ways
+        raise ValueError(f"the model's chat template cannot render the prompt: {error}") from error
+    finally:
+        del llm.tokenize, llm.create_completion
+    raise ValueError("the model's chat handler makes no plain text prompt, so its tokens cannot be counted")

@@ -1,0 +1,115 @@
+"""Documents in files: what `Document.save` writes, and `Llama.open_document` reads."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from .asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
+from .document import Document, DocumentText
+from .document_state import DocumentState, LayerKV
+from .evidence import Part
+from .sources import Mark, Source
+from .state import fingerprint
+
+
+def document_fingerprint(llm: Any) -> dict[str, str]:
+    """What a document's state depends on, by name: not on the policy or the budget, which work on it later."""
+    own = fingerprint(llm)
+    names = ("model", "adapter", "context settings", "build")
+    settings = f"{own['context settings']}, swa_full={llm.context_params.swa_full}"
+    # models with two sets of RoPE factors take one or the other by the size of the context
+    if any(key.endswith("rope.scaling.original_context_length") for key in llm.metadata):
+        settings += f", n_ctx={llm.n_ctx()}"
+    return {**{name: own[name] for name in names}, "context settings": settings, "tokenizer": tokenizer_hash(llm)}
+
+
+def tokenizer_hash(llm: Any) -> str:
+    """Hash of the texts and kinds of all tokens."""
+    vocab = llm._model.vocab
+    digest = hashlib.sha256()
+    for token in range(llm.n_vocab()):
+        digest.update(llama_cpp.llama_vocab_get_text(vocab, token))
+        digest.update(b"\0%d" % llama_cpp.llama_vocab_get_attr(vocab, token))
+    return digest.hexdigest()[:32]
+
+
+def save_document(llm: Any, document: Document, path: str | Path) -> int:
+    """See `Document.save`."""
+    state = llm.export_document(document)
+    sources: list[Source] = []
+    parts = []
+    for part in document.content.parts:
+        source: Any = part.source
+        if source not in sources:
+            sources.append(source)
+        parts.append([sources.index(source), part.start_in_document, part.start_in_source, part.length])
+    header = {
+        "kind": "document",
+        "name": document.name,
+        "fingerprint": document_fingerprint(llm),
+        "n_head": document.n_head,
+        "text": document.text,
+        "parts": parts,
+        "sources": [
+            {"name": source.name, "text": source.text, "marks": [[m.start, m.page, m.section] for m in source.marks]}
+            for source in sources
+        ],
+        "first": [layer.first for layer in state.layers],
+    }
+    arrays: dict[str, Any] = {"tokens": state.tokens}
+    for il, layer in enumerate(state.layers):
+        arrays |= {f"k.{il}": layer.k, f"v.{il}": layer.v}
+    if state.hidden is not None:
+        arrays["hidden"] = state.hidden
+    return write_document_file(path, header, arrays)
+
+
+def open_document(llm: Any, path: Path) -> Document:
+    """See `Llama.open_document`."""
+    file = open_document_file(path)
+    try:
+        saved = {str(name): str(value) for name, value in file.header["fingerprint"].items()}
+        check_matches(saved, document_fingerprint(llm), path)
+        content = _content(file)
+        state = _state(llm, file)
+        document = Document(llm, content, str(file.header["name"]), state.tokens.tolist())
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
+    if document.n_head != file.header["n_head"] or len(document.tokens) != len(state.tokens):
+        raise DocumentFileError(f"{path} was saved with another chat template: read the document anew")
+    return llm.register_document(document, state)  # type: ignore[no-any-return]
+
+
+def _content(file: DocumentFile) -> DocumentText:
+    sources = [
+        Source(str(s["name"]), str(s["text"]), tuple(Mark(start, page, section) for start, page, section in s["marks"]))
+        for s in file.header["sources"]
+    ]
+    parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
+    return DocumentText(str(file.header["text"]), parts)
+
+
+def _state(llm: Any, file: DocumentFile) -> DocumentState:
+    """The arrays, in the shapes that this context has; DocumentFileError if they have others."""
+    tokens = np.array(file.arrays["tokens"], dtype=np.int32)
+    layers = [
+        LayerKV(int(first), file.arrays[f"k.{il}"], file.arrays[f"v.{il}"])
+        for il, first in enumerate(file.header["first"])
+    ]
+    hidden = file.arrays.get("hidden")
+    n, n_layer = len(tokens), llama_cpp.llama_model_n_layer(llm._model.model)
+    fits = 0 < len(layers) <= n_layer and (hidden is None) == (len(layers) == n_layer)
+    fits = fits and (hidden is None or hidden.shape == (n, llm.n_embd()))
+    fits = fits and all(
+        0 <= kv.first <= n and a.ndim == 2 and a.dtype == np.uint8 and len(a) == n - kv.first
+        for kv in layers
+        for a in (kv.k, kv.v)
+    )
+    if not fits:
+        raise DocumentFileError(f"{file.path} does not hold the layers of this model: read the document anew")
+    return DocumentState(tokens, layers, hidden)
