@@ -71,3 +71,5 @@ def _lines_outside_code(text: str) -> Iterator[tuple[int, str]]:
             fence = opening[1] if opening else ""
             yield start, "```" if opening else line
         start = match.end() + 1
+        if text.startswith("\f", match.end()):
+            yield match.end(), ""  # a title and its line are on one page

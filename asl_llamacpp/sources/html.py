@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from .errors import UnreadableError, parsing
+from .errors import READABLE, UnreadableError, parsing
 from .markup import html_to_text, parse_html
 from .source import Source, make_marks
 from .text import marked_encoding
@@ -29,7 +29,7 @@ def read_html(data: bytes, name: str) -> Source:
     with parsing(name, "an HTML"):
         html = decode_html(data)
         if "\0" in html:
-            raise UnreadableError(f"{name} is named like an HTML file, but it is a binary file")
+            raise UnreadableError(f"{name} is not HTML, but a binary file: only {READABLE}")
         text, sections = html_to_text(parse_html(html))
     return Source(name, text, make_marks([], sections))
 
@@ -56,7 +56,7 @@ def _python_codec(declared: str | None) -> str | None:
     """The codec for a declared name; None for a name that says nothing about bytes."""
     try:
         codec = codecs.lookup(declared or "").name
-        b"".decode(codec)  # some of Python's codecs are not for text
+        b"text".decode(codec, "replace")  # some of Python's codecs are not for text
     except (LookupError, ValueError):
         return None
     if codec in ("iso8859-1", "ascii"):

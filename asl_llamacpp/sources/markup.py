@@ -25,6 +25,8 @@ _OPTIONS: dict[str, Any] = {
     "escape_asterisks": False,
     "escape_underscores": False,
 }
+_DOCTYPE = re.compile(r"<!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>", re.IGNORECASE)
+_DOCTYPE_WITHIN = 4096
 _NUMBER = re.compile(r"(?P<hashes>(?:#{1,6} )?)\0(?P<number>\d+)\0[ \t]*")
 
 
@@ -32,6 +34,8 @@ def parse_html(html: str) -> BeautifulSoup:
     """The tree of an HTML document or of a part of one."""
     from bs4 import BeautifulSoup
 
+    if doctype := _DOCTYPE.search(html, 0, _DOCTYPE_WITHIN):  # the parser takes the end of a long one for text
+        html = html[: doctype.start()] + html[doctype.end() :]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # XHTML is read as HTML on purpose, and short texts are no file names
         return BeautifulSoup(html, "html.parser")
