@@ -136,17 +136,30 @@ def test_each_page_of_a_pdf_has_a_mark(tmp_path: Path) -> None:
 
 def test_the_outline_of_a_pdf_gives_the_sections(tmp_path: Path) -> None:
     line_end = ") Tj 0 -20 Td ("
-    pages = ["Preface", f"words{line_end}2.1 The  Plan{line_end}words on the plan", f"intro{line_end}1. Results"]
-    outline = [("the plan", 1), ("Not found", 2), ("Results", 2)]
+    pages = [
+        "Preface",
+        f"words{line_end}2.1 The  Plan{line_end}words on the plan",
+        f"intro{line_end}1. Results{line_end}1. Results",
+    ]
+    outline = [
+        ("the plan", 1),
+        ("words on the plan", 2),
+        ("Nor this", 2),
+        ("Results", 2),
+        ("Nor that", 2),
+        ("1. Results", 2),
+    ]
     source = read_source(write(tmp_path, outlined_pdf(pages, outline)))
     text = source.text
-    assert text == "Preface\n\nwords\n2.1 The  Plan\nwords on the plan\n\nintro\n1. Results"
+    assert text == "Preface\n\nwords\n2.1 The  Plan\nwords on the plan\n\nintro\n1. Results\n1. Results"
     assert source.place(0) == (1, None)
     assert source.place(text.index("words")) == (2, None)
     assert source.place(text.index("2.1") - 1) == (2, None)
     assert source.place(text.index("2.1")) == (2, "the plan")
-    assert source.place(text.index("intro")) == (3, "Not found")  # at the beginning of its page
+    assert source.place(text.index("words on the plan")) == (2, "the plan")
+    assert source.place(text.index("intro")) == (3, "words on the plan")  # which is on the page before only
     assert source.place(text.index("1. Results")) == (3, "Results")
+    assert source.place(text.rindex("1. Results")) == (3, "1. Results")
     assert source.n_pages == 3
 
 

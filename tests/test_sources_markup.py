@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 from document_files import chapter, docx_bytes, docx_parts, epub_bytes, epub_parts, paragraph, zip_bytes
 
-from asl_llamacpp.sources import Source, archive, read_source
+from asl_llamacpp.sources import Source, archive, markup, read_source
 
 PAGE = "<!DOCTYPE html><html><head><title>T</title></head><body>{}</body></html>"
 
@@ -31,7 +31,7 @@ def sections(source: Source) -> list[tuple[str, str | None]]:
 
 def test_html_as_text_with_sections(tmp_path: Path) -> None:
     body = """<nav>menu</nav><script>code()</script><style>p {}</style><!-- note --><p>Before</p>
-        <h1>The <i>big</i><br>title</h1><p>A <b>bold</b> <a href="x">link</a>, 10<sup>6</sup>, 1&nbsp;* 2_3&shy;4</p>
+        <h1> The <i>big</i><br>title</h1><p>A <b>bold</b> <a href="x">link</a>, 10<sup>6</sup>, 1&nbsp;* 2_3&shy;4</p>
         <ol><li>one</li><li>two</li></ol><h2></h2><blockquote><h2>Quoted</h2></blockquote>
         <table><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>1</td></tr></table><img alt="A picture" src="data:x">
         <pre># not a heading
@@ -54,6 +54,10 @@ def test_characters_that_would_break_the_offsets(tmp_path: Path) -> None:
         "\N{REPLACEMENT CHARACTER}b",
     ]
     assert source.text.startswith("# ")
+
+
+def test_extracted_text_is_as_one_would_type_it() -> None:
+    assert markup.clean("a\xa0b\xadc \ud83d\ude00 \ud800") == "a bc 😀 \N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(

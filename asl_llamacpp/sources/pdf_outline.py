@@ -18,7 +18,8 @@ _LONGEST_TITLE = 300  # characters; a longer one is not looked for
 def outline_sections(reader: PdfReader, text: str, starts: list[int]) -> list[Section]:
     """The entries of the outline that lead to a page, by offset; none for an outline that is broken.
 
-    An entry begins at the line on its page that reads like it, or at the page itself.
+    An entry begins at the line on its page that reads like it. Without such a line, the first entry that leads to a
+    page begins where the page does, and others are left out.
 
     Args:
         text: of all pages.
@@ -30,11 +31,18 @@ def outline_sections(reader: PdfReader, text: str, starts: list[int]) -> list[Se
         return []
     ends = [*starts[1:], len(text)]
     sections: list[Section] = []
+    page_before = -1
+    below = 0  # where titles are looked for: two on a page may read alike
     for page, title in sorted(entries, key=lambda entry: entry[0]):
-        start = starts[page]
-        if sections and sections[-1][0] > start:
-            start = sections[-1][0]  # below the entry before, on the same page
-        sections.append((_find(title, text, start, ends[page]), title))
+        is_first = page != page_before
+        below = starts[page] if is_first else below
+        found = _find(title, text, below, ends[page])
+        if found is not None:
+            below = found + 1
+        elif not is_first:
+            continue  # somewhere below the entry before: text under that one is not to go under this one
+        sections.append((starts[page] if found is None else found, title))
+        page_before = page
     return sections
 
 
@@ -50,12 +58,11 @@ def _entries(reader: PdfReader, outline: list[Any]) -> Iterator[tuple[int, str]]
             yield page, title
 
 
-def _find(title: str, text: str, start: int, end: int) -> int:
-    """Offset of the line that is the title, perhaps with a number before it; the start if there is none."""
+def _find(title: str, text: str, start: int, end: int) -> int | None:
+    """Offset of the line that is the title, perhaps with a number before it. None: there is no such line."""
     if len(title) > _LONGEST_TITLE:
-        return start
+        return None
     words = r"\s+".join(re.escape(word) for word in title.split())
-    match = re.compile(rf"^[ \t]*(?:[\w.]{{1,12}}[ \t]+)?{words}[ \t]*$", re.MULTILINE | re.IGNORECASE).search(
-        text, start, end
-    )
-    return match.start() if match else start
+    line = re.compile(rf"^[ \t]*(?:[\w.]{{1,12}}[ \t]+)?{words}[ \t]*$", re.MULTILINE | re.IGNORECASE)
+    match = line.search(text, start, end)
+    return match.start() if match else None
