@@ -12,9 +12,9 @@ from . import models
 from .answering import Query, fit_context, measure, stream_answer
 from .cli.errors import one_line_errors
 from .cli.progress import PrefillBar
-from .documents import read_document
 from .policies import ASL
 from .report import PrefillReport
+from .sources import read_source
 
 DOCUMENT = Path(__file__).parent / "data" / "hacker-folklore.txt"
 QUESTION = "What is the number of the RFC about carrier pigeons?"
@@ -26,7 +26,7 @@ def main() -> None:
     """Answer the question, and show what was pruned and what that saved."""
     with one_line_errors():
         path = models.default_model()
-        query = Query(read_document(DOCUMENT), QUESTION, MAX_TOKENS)
+        query = Query(read_source(DOCUMENT).text.strip("\n"), QUESTION, MAX_TOKENS)
         size = measure(path, query)
         console = Console(highlight=False)
         console.print(f"[dim]model   [/]  {path.name}")

@@ -21,9 +21,9 @@ from asl_llamacpp import demo, models
 from asl_llamacpp.answering import ContextOverflow, PromptSize, Query, answer, fit_context, measure, prompt_tokens
 from asl_llamacpp.cli import app
 from asl_llamacpp.cli.progress import PrefillBar
-from asl_llamacpp.documents import read_document
 from asl_llamacpp.models import default_model, open_model
 from asl_llamacpp.report import PrefillReport, Progress
+from asl_llamacpp.sources import read_source
 
 DOCUMENT = "The key is under the mat.\n" * 20
 
@@ -427,7 +427,7 @@ def test_llama_cpp_says_nothing_but_why_it_failed(tmp_path: Path, capfd: pytest.
 
 @pytest.mark.slow
 def test_the_demo(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = read_document(demo.DOCUMENT)
+    document = read_source(demo.DOCUMENT).text.strip("\n")
     assert 4000 < measure(smollm2_path, Query(document, demo.QUESTION)).document < 7500
     demo.main()
     shown = capsys.readouterr().out

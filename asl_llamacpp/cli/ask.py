@@ -13,9 +13,9 @@ import typer
 from .. import models
 from ..answering import Query, answer, fit_context, measure, stream_answer
 from ..budget import parse_budget
-from ..documents import read_document
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
+from ..sources import read_source
 from .errors import one_line_errors
 from .progress import PrefillBar
 
@@ -23,7 +23,9 @@ BATCH = 512
 
 
 def ask(
-    document: Annotated[str, typer.Argument(metavar="DOC", help="Text, Markdown or PDF file; - reads standard input.")],
+    document: Annotated[
+        str, typer.Argument(metavar="DOC", help="Text, Markdown, PDF, DOCX, HTML or EPUB file; - is standard input.")
+    ],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     model: Annotated[
         Path | None,
@@ -63,7 +65,7 @@ def ask(
         if plot is not None:
             _check_plot(plot, kv_policy)
         path = models.find_model(model)
-        query = Query(read_document(document), question, max_tokens, temperature)
+        query = Query(read_source(document).text.strip("\n"), question, max_tokens, temperature)
         options: dict[str, Any] = {
             "n_ctx": fit_context(measure(path, query), max_tokens, n_ctx),
             "n_batch": max(BATCH, ubatch),

@@ -1,0 +1,65 @@
+"""Documents as text with pages, sections and character offsets; one file a format.
+
+A new format is one more file here, and one more case in `kinds.reader_for`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .errors import READABLE, UnreadableError
+from .kinds import reader_for
+from .source import Mark, Source
+from .text import make_text_source
+
+__all__ = ["READABLE", "Mark", "Source", "document_name", "read_source", "text_source"]
+
+STDIN = "-"
+
+
+def document_name(source: str | Path) -> str:
+    """How to call the document in messages: the file's name, or "standard input"."""
+    return "standard input" if str(source) == STDIN else Path(source).name
+
+
+def read_source(source: str | Path) -> Source:
+    """A document as text, with its pages and sections.
+
+    Args:
+        source: path of a text, Markdown, PDF, DOCX, HTML or EPUB file, or "-" for standard input. What it is shows
+            in its bytes; only .html and .md files are known by their names too. Text is UTF-8, or UTF-16 or UTF-32
+            with a byte order mark.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError, PermissionError: the file cannot be read.
+        ValueError: there is no text in it, it is of another kind or encoding, or it is broken, locked or too large.
+    """
+    name = document_name(source)
+    data = sys.stdin.buffer.read() if str(source) == STDIN else _read_file(Path(source))
+    return _with_text(reader_for(data, name)(data, name))
+
+
+def text_source(text: str, name: str = "text") -> Source:
+    """A text that is at hand, unchanged; Markdown's headings are its sections, form feeds divide its pages.
+
+    Raises ValueError for one that is empty.
+    """
+    return _with_text(make_text_source(text, name))
+
+
+def _with_text(source: Source) -> Source:
+    if not source.text.strip():
+        raise UnreadableError(f"{source.name} is empty: there is nothing to ask about")
+    return source
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such document: {path}") from None
+    except PermissionError:
+        raise PermissionError(f"no permission to read {path}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"{path} is a directory: name one document in it") from None
