@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,9 +96,28 @@ class StateCopier:
     def __init__(self, engine: Engine, shape: KVShape, n_embd: int, state: DocumentState, settle: Settle[Any]) -> None:
         self.engine, self.shape, self.n_embd, self.settle = engine, shape, n_embd, settle
         self.state = state.copy()
+        self.failed = False
+        """There was no room: nothing is copied any more."""
 
     def add(self, il_end: int) -> None:
         """Copy the layers before `il_end` that are not there yet, all tokens still in their cells."""
+        self._try(self._add, il_end)
+
+    def finish(self, il_end: int) -> None:
+        """The layers before `il_end`, and the hidden states after them, unless these are all layers."""
+        self._try(self._finish, il_end)
+
+    def _try(self, copy: Callable[[int], None], il_end: int) -> None:
+        """A document that finds no room costs a warning and the next prefill, but not this answer."""
+        if self.failed:
+            return
+        try:
+            copy(il_end)
+        except (OSError, MemoryError) as error:
+            self.failed = True
+            warnings.warn(f"a document's state was not kept: {error}", RuntimeWarning, stacklevel=3)
+
+    def _add(self, il_end: int) -> None:
         n = len(self.state.tokens)
         for il in range(self.state.il, il_end):
             layer = self.engine.layer(il)
@@ -106,14 +126,18 @@ class StateCopier:
             k = np.empty((n - first, layer.k_bytes), dtype=np.uint8)
             v = np.empty((n - first, layer.v_bytes), dtype=np.uint8)
             if layer.n_cells_max:
-                self.engine.get_kv(il, first, k, v)
+                try:
+                    self.engine.get_kv(il, first, k, v)
+                except ValueError:
+                    if not ring:
+                        raise
+                    raise OSError("its sliding window's cells were overwritten by a long question") from None
             self.state.layers.append(LayerKV(first, self.settle(k), self.settle(v)))
 
-    def finish(self, il_end: int) -> None:
-        """The layers before `il_end`, and the hidden states after them, unless these are all layers."""
+    def _finish(self, il_end: int) -> None:
         if il_end < self.state.il or (il_end == self.state.il and self.state.hidden is not None):
             return
-        self.add(il_end)
+        self._add(il_end)
         self.state.hidden = None
         if il_end < len(self.shape.layers):
             hidden = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)

@@ -182,11 +182,8 @@ class DocumentStore:
             copier = StateCopier(
                 self.engine, self.shape, self.n_embd, entry.state or DocumentState(entry.tokens), self._settle
             )
-            try:
-                copier.finish(info.il_held)
-            except (ValueError, OSError, MemoryError) as error:
-                # a sliding window's ring has moved on, or there is no room: the document is prefilled again
-                warnings.warn(f"a document's state was not kept: {error}", RuntimeWarning, stacklevel=2)
+            copier.finish(info.il_held)
+            if copier.failed:
                 return
             entry.state, entry.on_file = copier.state, False
         self._shrink(entry)
@@ -214,7 +211,7 @@ class DocumentStore:
 
     def prefilled(self, entry: Entry | None, document: Keep, tokens: Sequence[int]) -> None:
         """A prompt was prefilled, and its first `document.n` tokens were kept: they are the document from now on."""
-        if document.n == 0:
+        if document.n == 0 or (document.copier is not None and document.copier.failed):
             return
         ids = np.asarray(tokens[: document.n], dtype=np.int32)
         if entry is None:
@@ -294,7 +291,10 @@ def check_store(
     if document_min is not None:
         document_min = integer("document_min", document_min, 1)
     if isinstance(document_limit, str):
-        parsed = parse_budget(document_limit)
+        try:
+            parsed = parse_budget(document_limit)
+        except ValueError:
+            parsed = None
         if parsed is None or parsed.kind != "bytes":
             raise ValueError(f"document_limit={document_limit!r}: give bytes with a unit, such as '4GiB'")
         document_limit = int(parsed.value)

@@ -101,13 +101,18 @@ class _Prefill:
     def decides(self) -> bool:
         return self.selector.prunes and self.selector.decision is None and self.selector.first_scored_layer is not None
 
+    @property
+    def known_layers(self) -> int:
+        """Layers that the known tokens need not run through in this pass."""
+        return self.known.il if self.phase == "shallow" else 0
+
     def wants_scores(self, il: int) -> bool:
         return il == self.watch or self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
 
     def next_run(self) -> tuple[int, bool]:
         """Where the next run of layers ends, and whether their scores are wanted."""
         il, n_layer = self.il, len(self.layers)
-        if il < self.known.il:
+        if il < self.known_layers:
             self.selector.earliest = self.known.il - 1
             if self.known.state is None:
                 return self.known.il, True
@@ -125,7 +130,7 @@ class _Prefill:
         """Run the next layers, compress what they leave, and ask the selector."""
         begin, (end, scores) = self.il, self.next_run()
         with self.timed(self.phase):
-            if begin < self.known.il and self.known.state is not None:
+            if begin < self.known_layers and self.known.state is not None:
                 self.known.state.put(self.engine, begin, self.known.n)
             products = scores and self.selector.products and self.watch is None
             self.engine.run(begin, end, scores, products=products)

@@ -127,8 +127,8 @@ class PrunedCache:
             n_kept, watch = common, round(0.75 * len(self.shape.layers))
         elif store.min_tokens is None or n_free < store.min_tokens:
             n_kept = 0
-        elif known.n > 0 and entry is not None and common < len(entry.tokens):
-            n_kept = known.n
+        elif entry is not None and common < len(entry.tokens):
+            n_kept = known.n or common
         copier = None
         if leaves and n_kept > 0:
             copier = store.copier(entry, np.asarray(tokens[:n_kept], dtype=np.int32))

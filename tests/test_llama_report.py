@@ -46,7 +46,7 @@ def check_consistent(llm: Llama) -> None:
             if not layers[il].is_swa:
                 np.testing.assert_array_equal(engine.positions(il), report.selected)
     if n > llm.kv_policy.select_k:
-        assert report.seconds.keys() == {"shallow", "selection", "deep", "total"}
+        assert report.seconds.keys() - {"copying"} == {"shallow", "selection", "deep", "total"}
         parts = sum(value for phase, value in report.seconds.items() if phase != "total")
         assert 0.9 * report.seconds["total"] - 0.05 <= parts <= report.seconds["total"]
         assert (report.seconds["deep"] > 0) == (s is not None)

@@ -1,0 +1,181 @@
+"""Documents that were put away serve the next question as if it were prefilled alone, wherever they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt
+
+from asl_llamacpp import Llama, PrefillReport
+
+DOCUMENTS = [prompt(330), oracle.prompts()[1].tokens.tolist()[40:400]]
+QUESTIONS = [recorded.tokens.tolist()[-40:] for recorded in oracle.prompts()[1:]]
+
+WAYS: dict[str, dict[str, Any]] = {
+    "device": {"kv_policy": PRUNE, "document_store": "device"},
+    "ram": {"kv_policy": PRUNE},
+    "disk": {"kv_policy": PRUNE, "document_store": "disk"},
+    "budget": {"kv_policy": PRUNE, "kv_budget": 128},
+    "budget on disk": {
+        "kv_policy": "fastkv:layer=11,select_k=128,window=16",
+        "kv_budget": 96,
+        "document_store": "disk",
+    },
+    "snapkv": {"kv_policy": "snapkv:budget=96,window=16"},
+    "gemfilter": {"kv_policy": "gemfilter:layer=12,select_k=128"},
+    "two passes": {"kv_policy": "asl-2pass:layer=14,select_k=128,window=16"},
+    "never pruned": {"kv_policy": "asl:tau=1e-9,l_max=none,select_k=64,window=16"},
+}
+
+
+def report_of(llm: Llama) -> PrefillReport:
+    assert llm.last_prefill is not None
+    return llm.last_prefill
+
+
+def same_as_alone(llm: Llama, tokens: list[int], settings: dict[str, Any], model: Path | None = None) -> None:
+    """The answer that `llm` gives equals that of a new object, which gets an ubatch border where the document ends."""
+    answer = greedy(llm, tokens, 4)
+    report, last, held = report_of(llm), logits(llm), cells(llm)
+    assert report.reused >= 300
+    alone = load(model, **{**settings, "document_min": None, "document_store": "ram", "n_ubatch": report.reused})
+    assert greedy(alone, tokens, 4) == answer
+    np.testing.assert_array_equal(report_of(alone).selected, report.selected)
+    assert report_of(alone).selection_layer == report.selection_layer
+    assert cells(alone) == held
+    assert logits(alone).tobytes() == last.tobytes()
+    alone.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_documents_in_turn(way: str) -> None:
+    settings = WAYS[way]
+    llm = load(document_min=256, **settings)
+    for document in DOCUMENTS:
+        greedy(llm, document + QUESTIONS[0], 2)
+        assert report_of(llm).reused == 0
+    for i, question in enumerate(QUESTIONS[1:3]):
+        for document in DOCUMENTS:
+            same_as_alone(llm, document + question, settings)
+        greedy(llm, prompt(20 + i), 1)  # something else in between takes the context
+    places = {known.place for known in llm.documents}
+    assert len(llm.documents) == 2 and places == {settings.get("document_store", "ram")}
+    llm.close()
+
+
+def test_the_rule_goes_deeper_for_a_document_on_the_host() -> None:
+    """The state grows by the missing layers; later questions start there."""
+    rule = "asl:l_min=7,l_obs=4,tau=0.6,select_k=128,window=16"
+    llm = load(kv_policy=rule, document_min=256, kv_budget=200)
+    layers = []
+    for question in QUESTIONS[:5]:
+        greedy(llm, DOCUMENTS[0] + question, 1)
+        report = report_of(llm)
+        (known,) = llm.documents
+        assert report.selection_layer is not None and known.layers == report.selection_layer + 1
+        layers.append(known.layers)
+        if len(layers) > 1:
+            assert report.reused >= len(DOCUMENTS[0])
+    assert layers == sorted(layers)
+
+
+@pytest.mark.parametrize("budget", [None, 128])
+def test_a_ring_of_cells(gemma_path: Path, budget: int | None) -> None:
+    """Sliding windows that hold no more than they see: their cells come back from the host, at the right positions."""
+    tokens = load(gemma_path, kv_policy="full").tokenize(b"It was the best of times, it was the worst of times. " * 60)
+    settings: dict[str, Any] = {
+        "kv_policy": "fastkv:layer=11,select_k=256", "swa_full": False, "n_ctx": 1024, "n_batch": 1024,
+        "kv_budget": budget,
+    }  # fmt: skip
+    documents = [tokens[:700], tokens[5:705]]
+    llm = load(gemma_path, document_min=256, n_ubatch=700, **settings)
+    for document in documents:
+        greedy(llm, document + QUESTIONS[0], 2)
+    for document in documents:
+        prompt_tokens = document + QUESTIONS[1]
+        answer = greedy(llm, prompt_tokens, 4)
+        report, last = report_of(llm), logits(llm)
+        assert report.reused == 700
+        alone = load(gemma_path, document_min=None, n_ubatch=700, **settings)
+        assert greedy(alone, prompt_tokens, 4) == answer
+        assert logits(alone).tobytes() == last.tobytes()
+        alone.close()
+    llm.close()
+
+
+def test_the_least_recently_used_go_first() -> None:
+    """Documents of 4.3 MiB each; one of them is in the context, and three fit the limit beside it."""
+    llm = load(kv_policy=PRUNE, document_min=200, document_limit="16MiB")
+    documents = [prompt(300)[10 * i :] + prompt(300)[: 10 * i] for i in range(6)]
+    for i in (0, 1, 2, 0, 3, 4, 5):
+        greedy(llm, documents[i] + QUESTIONS[0], 1)
+    known = llm.documents
+    assert [one.place for one in known] == ["context", "ram", "ram", "ram"]
+    assert sum(one.n_bytes for one in known[1:]) <= 16 << 20
+    for i, reused in ((5, 300), (0, 300), (1, 0), (2, 0)):
+        greedy(llm, documents[i] + QUESTIONS[1], 1)
+        assert report_of(llm).reused == reused, i
+
+
+def test_no_room_for_any_document() -> None:
+    llm = load(kv_policy=PRUNE, document_min=200, document_limit=0)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
+    assert report_of(llm).reused > 0  # the one in the context costs nothing more
+    greedy(llm, DOCUMENTS[1] + QUESTIONS[1], 1)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[2], 1)
+    assert report_of(llm).reused == 0
+
+
+def test_a_full_disk_costs_the_state_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asl_llamacpp import document_store
+
+    def full(array: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(document_store, "on_disk", lambda folder: full)
+    llm = load(kv_policy=PRUNE, document_min=200, document_store="disk")
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        greedy(llm, DOCUMENTS[1] + QUESTIONS[0], 1)
+    budgeted = load(kv_policy=PRUNE, kv_budget=128, document_min=200, document_store="disk")
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        greedy(budgeted, DOCUMENTS[0] + QUESTIONS[0], 1)
+    want = greedy(load(kv_policy=PRUNE), DOCUMENTS[1] + QUESTIONS[1], 4)
+    assert greedy(llm, DOCUMENTS[1] + QUESTIONS[1], 4) == want
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "why"),
+    [
+        ({"document_store": "tape"}, ValueError, "'device', 'ram', 'disk'"),
+        ({"document_limit": "4 apples"}, ValueError, "4GiB"),
+        ({"document_limit": "10%"}, ValueError, "4GiB"),
+        ({"document_limit": -1}, ValueError, "document_limit must be at least 0"),
+        ({"document_min": 0}, ValueError, "document_min must be at least 1"),
+        ({"document_folder": "/no/such/folder"}, NotADirectoryError, "make it first"),
+        ({"document_store": "device", "kv_budget": 100}, ValueError, "kv_budget does not leave it there"),
+        ({"document_store": "device", "kv_policy": "gemfilter"}, ValueError, "gemfilter"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        load(**{"kv_policy": PRUNE, **settings})
+
+
+def test_an_interrupted_question_keeps_the_document() -> None:
+    llm = load(kv_policy=PRUNE, document_min=200)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+
+    def interrupt(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    llm.on_progress = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
+    llm.on_progress = None
+    same_as_alone(llm, DOCUMENTS[0] + QUESTIONS[1], {"kv_policy": PRUNE})
