@@ -83,7 +83,7 @@ class Document:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(dict.fromkeys(part.source for part in self.content.parts))  # type: ignore[arg-type]
+        return tuple(dict.fromkeys(part.source for part in self.content.parts))  # type: ignore[misc]
 
     @property
     def text(self) -> str:

@@ -111,6 +111,10 @@ class DocumentStore:
         if entry in self.entries:
             self.entries.remove(entry)
 
+    def touch(self, entry: Entry) -> None:
+        """It is used now, so that others are dropped before it."""
+        self.entries = [*(other for other in self.entries if other is not entry), entry]
+
     def layers(self, entry: Entry) -> int:
         """How many layers the document has run through, 0: no state is left."""
         active = self.engine.info().il_held if entry is self.active else 0
@@ -216,12 +220,10 @@ class DocumentStore:
         ids = np.asarray(tokens[: document.n], dtype=np.int32)
         if entry is None:
             entry = Entry(ids)
-            self.entries.append(entry)
         elif not np.array_equal(entry.tokens, ids):
             self._drop(entry)
             entry.tokens = ids
-        self.entries.remove(entry)
-        self.entries.append(entry)
+        self.touch(entry)
         if document.copier is not None:
             if entry.state is None or document.copier.state.il > entry.state.il:
                 entry.state, entry.on_file = document.copier.state, False

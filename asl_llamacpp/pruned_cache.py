@@ -115,6 +115,8 @@ class PrunedCache:
         """The document that the prompt begins with, what is known of it, and what is to be kept."""
         store, n = self.store, len(tokens)
         entry, common = store.find(tokens)
+        if entry is not None:
+            store.touch(entry)
         leaves = self.leaves_device(planned, n)
         if leaves or store.active is not entry:
             store.put_away()
