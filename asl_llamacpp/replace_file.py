@@ -48,8 +48,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 raise
             _sync_folder(target.parent)
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None  # not the name of the part, which nobody gave
-        raise
+        if error.errno is None:
+            raise
+        # with the name that the caller knows, not that of the part
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _mode(target: Path) -> int | None:
