@@ -80,8 +80,8 @@ def read_start(path: Path, data: NDArray[np.uint8]) -> tuple[int, bytes]:
     if len(data) != n_bytes:
         what = "cut off" if len(data) < n_bytes else "continued by something else"
         raise refusal(path, f"is {what}: {len(data)} bytes long, but was saved with {n_bytes}")
-    if format_version < 1 or n_text > MAX_TEXT or aligned(TEXT_AT + n_text) > n_bytes:
-        raise refusal(path, "is damaged: its first 64 bytes contradict the rest")
+    if format_version < 1 or n_text > MAX_TEXT:
+        raise refusal(path, "is damaged: its first 64 bytes name an impossible version or length")
     return n_text, checksum
 
 
@@ -119,10 +119,7 @@ def view_array(path: Path, data: NDArray[np.uint8], name: str, entry: Any, begin
         raise wrong
     if not all(type(n) is int and n >= 0 for n in shape):  # True is an int too
         raise wrong
-    end = begin + math.prod(shape) * dtype.itemsize
-    if end > len(data):
-        raise wrong
     try:
-        return data[begin:end].view(dtype).reshape(shape)
-    except ValueError:  # more dimensions than numpy has, or lengths beside a zero that no array can have
+        return data[begin : begin + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+    except ValueError:  # the file ends before, or numpy has no such shape
         raise wrong from None

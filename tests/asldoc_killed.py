@@ -37,21 +37,15 @@ def saved_generation(path: Path) -> int:
 
 
 def main(folder: Path, rounds: int) -> None:
-    """Kill after random times, from at once to later than a whole save takes."""
+    """Kill after random times, from at once to about the time that a save takes now, which is found on the way."""
     path, counts = folder / "document", Counter[str]()
     fork = multiprocessing.get_context("fork")
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        process = fork.Process(target=save, args=(path, 0))
-        process.start()
-        process.join()
-        seconds.append(time.perf_counter() - begin)
-    old, moments = 0, random.Random(0)
+    save(path, 0)
+    old, moments, longest = 0, random.Random(0), 0.1
     for generation in range(1, rounds + 1):
         process = fork.Process(target=save, args=(path, generation))
         process.start()
-        time.sleep(moments.uniform(0, 1.5 * min(seconds)))
+        time.sleep(moments.uniform(0, longest))
         process.kill()
         process.join()
         found = saved_generation(path)
@@ -60,6 +54,7 @@ def main(folder: Path, rounds: int) -> None:
         assert len(parts) <= 1, parts
         counts["new" if found == generation else "old"] += 1
         counts["parts"] += len(parts)
+        longest *= 0.8 if found == generation else 1.2
         old = found
     save(path, -1)
     assert saved_generation(path) == -1 and list(folder.iterdir()) == [path]

@@ -221,7 +221,23 @@ CHANGES = [
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_wrong_entry_is_refused(path: Path, changes: dict[str, Any]) -> None:
     message = refused(path, file_bytes({"header": {}, "arrays": {"x": entry(DATA, **changes)}}, DATA))
-    assert "'x'" in message or "its arrays end at" in message
+    assert "wrong about the array 'x'" in message or "damaged in the array 'x'" in message
+
+
+@pytest.mark.parametrize("shape", [[-1], [-1, 0], [0, -1], [-5, 0]])
+def test_negative_length_of_an_empty_array_is_refused(path: Path, shape: list[int]) -> None:
+    content = {"header": {}, "arrays": {"x": entry(b"", shape=shape)}}
+    assert "wrong about the array 'x'" in refused(path, file_bytes(content))
+
+
+@pytest.mark.parametrize("arrays", [{}, {"x": entry(DATA)}, {"x": entry(DATA), "y": entry(b"", offset=64)}])
+def test_bytes_that_belong_to_no_array_are_refused(path: Path, arrays: dict[str, Any]) -> None:
+    assert "its arrays end at" in refused(path, file_bytes({"header": {}, "arrays": arrays}, DATA + bytes(62)))
+
+
+def test_length_of_text_beyond_the_end_is_refused(path: Path) -> None:
+    text = b'{"header": {}, "arrays": {}}'
+    assert "its arrays end at" in refused(path, start_bytes(text, 64 + len(text), n_text=500) + text)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 3, 63, 65, 128, -64])

@@ -59,6 +59,24 @@ def test_killed_while_saving(tmp_path: Path) -> None:
     assert counts["old"] >= 3 and counts["parts"] >= 3, counts  # it was killed in the middle, not before or after
 
 
+def test_file_is_whole_and_on_the_disk_when_it_takes_the_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else str(os.fstat(descriptor).st_size))
+        sync(descriptor)
+
+    def noted_replace(part: Path, target: Path) -> None:
+        steps.append(str(open_document_file(part).n_bytes))
+        replace(part, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    size = str(write_document_file(path, {}, {"x": NEW["b"]}))
+    assert steps == [size, size, "folder"]
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failing_step(path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
@@ -197,9 +215,13 @@ def test_places_where_no_file_can_be(path: Path) -> None:
             write_document_file(path.parent / "missing" / "d", {}, {})
         with pytest.raises(NotADirectoryError, match=r"'.*contract.asldoc/d'$"):
             write_document_file(path / "d", {}, {})
-        for place in (path.parent, Path("/dev/null")):
-            with pytest.raises(FileExistsError, match="a folder or a device"):
-                write_document_file(place, {}, {})
+        with pytest.raises(FileExistsError, match="a folder or a device"):
+            write_document_file(path.parent, {}, {})
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+    with pytest.raises(FileExistsError, match="a folder or a device"):
+        write_document_file(pipe, {}, {})
+    assert pipe.is_fifo()
 
 
 @pytest.mark.skipif(not os.geteuid(), reason="root writes everywhere")
