@@ -1,7 +1,8 @@
 """InfiniteBench's synthetic retrieval tasks (arXiv 2402.13718): passkey, number string, KV retrieval.
 
 As in the paper: a 5-digit pass key in noise, at a random depth; likewise a sequence of 10 digits, some of them
-repeated; one value out of a JSON object of random UUIDs. Different: lengths are chosen, not 100 K, and the wording is our own.
+repeated; one value out of a JSON object of random UUIDs. Different: lengths are chosen, not 100 K, and the wording is
+our own.
 """
 
 from __future__ import annotations
