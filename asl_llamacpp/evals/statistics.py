@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 def check_installed() -> None:
     """ImportError, with what to install, if the libraries are missing: worth knowing before a long run."""
     try:
-        import scipy.stats
+        import scipy.stats  # noqa: F401
         import statsmodels.stats.contingency_tables  # noqa: F401
     except ImportError as error:
         raise ImportError(

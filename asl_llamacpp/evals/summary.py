@@ -85,7 +85,7 @@ def _row(family: str, task: str, lines: list[Line], fulls: dict[tuple[Any, ...],
     layers = [line["selection_layer"] for line in good if line["selection_layer"] is not None]
     kept = [line["kept"] for line in good if line["kept"] is not None]
     return Row(
-        model=good[0].get("model_name", good[0]["model"]),
+        model=str(good[0].get("model_name", good[0]["model"])),
         family=family,
         task=task,
         length=good[0]["length"],

@@ -25,7 +25,7 @@ class Variant:
     budget: Fraction | None = None
 
     def options(self, n_tokens: int) -> dict[str, Any]:
-        """`kv_policy` and `kv_budget` for prompts of `n_tokens` tokens; never fewer than the window and one are kept."""
+        """`kv_policy` and `kv_budget` for prompts of `n_tokens` tokens; more than the window is always kept."""
         policy = parse_policy(self.policy.removesuffix(COMPRESSED))
         if self.budget is None or isinstance(policy, Full):
             return {"kv_policy": policy, "kv_budget": None}
