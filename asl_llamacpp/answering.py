@@ -14,8 +14,7 @@ from . import models
 CONTEXT_STEP = 256
 """An automatic n_ctx is a multiple of this."""
 
-BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
-"""Where the answer of a base model ends: it would go on with a question of its own."""
+_BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
 
 
 class ContextOverflow(ValueError):
@@ -145,7 +144,7 @@ def _request(llm: Any, query: Query) -> Any:
     options = {"max_tokens": query.max_tokens, "temperature": query.temperature}
     if has_chat_template(llm):
         return partial(llm.create_chat_completion, messages=query.messages, **options)
-    return partial(llm.create_completion, prompt_tokens(llm, query), stop=BASE_MODEL_STOPS, **options)
+    return partial(llm.create_completion, prompt_tokens(llm, query), stop=_BASE_MODEL_STOPS, **options)
 
 
 def _text(choice: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,14 +83,14 @@ def test_too_short_a_prompt_is_refused_with_the_numbers(prompts: Prompts) -> Non
         made(prompts, "cwe", 100)
 
 
-def test_base_model_gets_a_completion(smollm2_path: Path) -> None:
-    with Prompts(smollm2_path) as prompts:
-        del prompts._llm.metadata["tokenizer.chat_template"]
-        prompts.chat = False
-        sample = made(prompts, "niah_single_1", 640)
-        text = text_of(prompts, sample.tokens)
-        assert len(sample.tokens) == 640 and "<|im_start|>" not in text
-        assert text.endswith(f"\n\nQuestion: {sample.query.question}\nAnswer: {sample.prefix}")
+def test_base_model_gets_a_completion(gemma_path: Path) -> None:
+    with Prompts(gemma_path) as prompts:
+        for name in ("niah_single_1", "niah_multivalue", "kv_retrieval"):
+            sample = made(prompts, name, 700)
+            text = text_of(prompts, sample.tokens)
+            assert len(sample.tokens) == 700 and text.startswith("<bos>")
+            assert text.endswith(f"\n\nQuestion: {sample.query.question}\nAnswer: {sample.prefix}")
+            assert sample.evidence is not None
 
 
 # ---- single tasks ---------------------------------------------------------------------------------------------------
@@ -114,8 +115,7 @@ def test_grid_depths_differ_only_in_depth(prompts: Prompts) -> None:
 def test_multiquery_asks_for_four_keys_and_multivalue_for_four_values(prompts: Prompts) -> None:
     for name, keys in (("niah_multiquery", 4), ("niah_multivalue", 1), ("niah_multikey_1", 4)):
         sample = made(prompts, name, 800)
-        named = {line.split(" of ")[2].split(" is ")[0] for line in sample.query.document.split("One") if " is " in line
-                 and line.startswith(" of the secret")}  # fmt: skip
+        named = set(re.findall(r"One of the secret numbers of (\S+) is \d+\.", sample.query.document))
         assert len(named) == keys
         assert len(sample.answers) == (1 if name == "niah_multikey_1" else 4)
 

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..answering import BASE_MODEL_STOPS
 from ..report import PrefillReport
 from .lines import Line
 from .sample import Sample, Task
+
+_BASE_MODEL_STOPS = ["\nQuestion:"]
+"""Not the empty line that ends an answer elsewhere: an answer may be a list after one."""
 
 
 def answer_sample(llm: Any, task: Task, sample: Sample, chat: bool) -> Line:
     """What `llm` makes of a sample: the output, its score, and what the prefill pruned."""
     llm.reset()
     start = time.perf_counter()
-    stop = [] if chat else BASE_MODEL_STOPS
+    stop = [] if chat else _BASE_MODEL_STOPS
     completion = llm.create_completion(sample.tokens, max_tokens=task.max_tokens, temperature=0.0, stop=stop)
     seconds = time.perf_counter() - start
     report: PrefillReport = llm.last_prefill

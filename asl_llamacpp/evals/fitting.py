@@ -75,9 +75,11 @@ def _most(count: Callable[[int], int], least: int, n_tokens: int, limit: int | N
 
 
 def _padded(count: Callable[[int, str], int], n: int, n_tokens: int) -> tuple[int, str, int]:
-    """Units, padding and missing tokens: a unit or two less than fit where the gap is too small for any padding."""
+    """Units, padding and missing tokens: a few units less than fit where the gap is too small for padding."""
     tried: list[tuple[int, str, int]] = []
-    for units in range(n, max(n - 3, -1), -1):
+    for units in range(n, max(n - 6, -1), -1):
+        if count(units, "") > n_tokens:  # words drawn anew for each n: fewer of them may be more tokens
+            continue
         pad = _padding(partial(count, units), n_tokens)
         tried.append((units, pad, n_tokens - count(units, pad)))
         if tried[-1][2] == 0:
