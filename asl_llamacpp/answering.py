@@ -115,7 +115,7 @@ def prompt_tokens(llm: Any, query: Query) -> list[int]:
     A chat's are taken from the chat handler itself, at the moment when it hands them on to create_completion:
     whatever template, special tokens and first token it chose are in them.
     """
-    if not _has_chat_template(llm):
+    if not has_chat_template(llm):
         tokens: list[int] = llm.tokenize(query.completion_prompt.encode(), add_bos=True)
         return tokens
 
@@ -134,14 +134,15 @@ def prompt_tokens(llm: Any, query: Query) -> list[int]:
     raise ValueError("the model's chat handler makes no plain text prompt, so its tokens cannot be counted")
 
 
-def _has_chat_template(llm: Any) -> bool:
+def has_chat_template(llm: Any) -> bool:
+    """Whether the model is asked through a chat template; a base model, which has none, completes a text."""
     return "tokenizer.chat_template" in llm.metadata
 
 
 def _request(llm: Any, query: Query) -> Any:
     """The completion call that fits the model, still without `stream`."""
     options = {"max_tokens": query.max_tokens, "temperature": query.temperature}
-    if _has_chat_template(llm):
+    if has_chat_template(llm):
         return partial(llm.create_chat_completion, messages=query.messages, **options)
     return partial(llm.create_completion, prompt_tokens(llm, query), stop=_BASE_MODEL_STOPS, **options)
 

@@ -28,7 +28,7 @@ def check_plot_path(path: str | Path) -> None:
         raise ValueError(f"cannot draw {path.name!r}: give the picture one of the endings {', '.join(ENDINGS)}")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"no such folder for the picture: {path.absolute().parent}")
-    _figure_class()
+    figure_class()
 
 
 def plot_report(report: PrefillReport, path: str | Path) -> None:
@@ -41,7 +41,7 @@ def plot_report(report: PrefillReport, path: str | Path) -> None:
         ValueError, FileNotFoundError, ImportError: as `check_plot_path`.
     """
     check_plot_path(path)
-    figure = _figure_class()(figsize=(8.0, 5.2), layout="constrained")
+    figure = figure_class()(figsize=(8.0, 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.suptitle(_title(report), fontsize=12, x=0.02, ha="left")
     _draw_variance(above, report)
@@ -55,7 +55,7 @@ def plot_report(report: PrefillReport, path: str | Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _figure_class() -> Any:
+def figure_class() -> Any:
     """matplotlib's Figure: without pyplot no window system is touched, and Agg draws."""
     try:
         from matplotlib.figure import Figure

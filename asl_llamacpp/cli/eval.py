@@ -1,0 +1,140 @@
+"""`asl-llamacpp eval`: accuracy of policies on long-context tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .. import models
+from ..evals import figures, tables
+from ..evals.lines import Line, read_lines
+from ..evals.registry import FROM_FILES, task_names
+from ..evals.runner import run
+from ..evals.statistics import check_installed
+from ..model_shape import kv_type
+from ..plot import figure_class
+from .errors import one_line_errors
+
+LINES, TABLES = "run.jsonl", "tables.md"
+_BASELINE = ("full", "asl")
+
+
+def evaluate(
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task, see --list; may be repeated.", show_default=False)
+    ] = None,
+    length: Annotated[
+        list[int] | None, typer.Option(min=1, help="Tokens of the whole prompt; may be repeated.", show_default=False)
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A policy, such as asl:tau=0.4 or fastkv; asl+budget compresses its layers too. May be repeated.",
+            show_default=", ".join(_BASELINE),
+        ),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of the prompt to keep, such as 1/4; may be repeated.", show_default="what the policies say"
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Prompts for each task, length and seed.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds: 0, 1, 2...")] = 3,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK=PATH", help="The file that a task needs; may be repeated.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for lines, tables and figures; a run goes on in it.", show_default=False)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Make tables and figures of this file's lines; run nothing.", show_default=False)
+    ] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try samples that failed once more.")] = False,
+    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
+    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = 512,
+    type_k: Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")] = "f16",
+    type_v: Annotated[str, typer.Option(help="Type of V.")] = "f16",
+    list_tasks: Annotated[bool, typer.Option("--list", help="Name the tasks, and end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Compare policies on long-context tasks: the same prompts for each, with intervals and paired tests."""
+    with one_line_errors():
+        if list_tasks:
+            for name in task_names():
+                typer.echo(f"{name}  (needs {FROM_FILES[name]}: --data {name}=PATH)" if name in FROM_FILES else name)
+            return
+        check_installed()
+        figure_class()
+        if report is not None:
+            if task or length or policy or budget:
+                raise ValueError("--report only reads a file: leave --task, --length, --policy and --budget out")
+            _publish(read_lines(report), out or report.parent)
+            return
+        if not task or not length or out is None:
+            raise ValueError("give --task (--list names them), --length and --out, or --report FILE")
+        options: dict[str, Any] = {
+            "n_gpu_layers": n_gpu_layers,
+            "n_threads": threads,
+            "n_threads_batch": threads,
+            "n_batch": max(512, ubatch),
+            "n_ubatch": ubatch,
+            "type_k": kv_type(type_k),
+            "type_v": kv_type(type_v),
+        }
+        with _bar(not quiet) as bar:
+            shown = bar.add_task("loading", total=None)
+
+            def on_line(line: Line, done: int, total: int) -> None:
+                what = f"{line['task']}, {line['length']:,}, {line['policy']} {line['budget'] or ''}"
+                bar.update(shown, description=what.strip(), completed=done, total=total)
+
+            run(
+                *(models.find_model(model), task, length, policy or _BASELINE, out / LINES),
+                budgets=budget or (),
+                n_samples=samples,
+                seeds=range(seeds),
+                data=_files(data or ()),
+                retry_errors=retry_errors,
+                on_line=on_line,
+                **options,
+            )
+        _publish(read_lines(out / LINES), out)
+
+
+def _files(given: Sequence[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or name not in FROM_FILES:
+            raise ValueError(f"--data {text}: give TASK=PATH, the task being one of {', '.join(FROM_FILES)}")
+        files[name] = Path(path)
+    return files
+
+
+def _publish(lines: list[Line], folder: Path) -> None:
+    """Print the tables; write them and the figures into `folder`."""
+    text = tables.report(lines)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TABLES).write_text(text, encoding="utf-8")
+    typer.echo(text)
+    for path in (folder / TABLES, *figures.draw(lines, folder)):
+        typer.echo(f"written: {path}", err=True)
+
+
+def _bar(show: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    times = TimeElapsedColumn(), TimeRemainingColumn()
+    return Progress(*columns, *times, console=console, transient=True, disable=not (show and console.is_terminal))

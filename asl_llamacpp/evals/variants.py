@@ -1,0 +1,72 @@
+"""What is compared: a policy at a budget, and what that makes of `Llama`'s arguments for a prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from ..policies import ASL, ASL2Pass, FastKV, Full, SnapKV, parse_policy
+
+COMPRESSED = "+budget"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A policy, and the share of the prompt that it keeps; `budget` None: what the policy itself says.
+
+    The share is `select_k`, for SnapKV its budget. A policy that ends in "+budget" keeps no more KV cells per layer
+    and head either: it compresses the layers before the selection.
+    """
+
+    policy: str
+    budget: Fraction | None = None
+
+    def options(self, n_tokens: int) -> dict[str, Any]:
+        """`kv_policy` and `kv_budget` for prompts of `n_tokens` tokens; more than the window is always kept."""
+        policy = parse_policy(self.policy.removesuffix(COMPRESSED))
+        if self.budget is None or isinstance(policy, Full):
+            return {"kv_policy": policy, "kv_budget": None}
+        kept = max(policy.window + 1, math.floor(self.budget * n_tokens))
+        if isinstance(policy, SnapKV):
+            return {"kv_policy": replace(policy, budget=kept), "kv_budget": None}
+        compressed = kept if self.policy.endswith(COMPRESSED) else None
+        return {"kv_policy": replace(policy, select_k=kept), "kv_budget": compressed}
+
+    def __str__(self) -> str:
+        return self.policy if self.budget is None else f"{self.policy} at {self.budget}"
+
+
+def variants(specs: Sequence[str], budgets: Sequence[str | Fraction] = ()) -> list[Variant]:
+    """Each policy at each budget; `full`, and a policy that names its own `select_k` or `budget`, only as it is.
+
+    Raises:
+        ValueError: an unknown policy, a budget outside (0, 1), or "+budget" where there is nothing to compress.
+    """
+    shares = [_share(budget) for budget in budgets]
+    made: list[Variant] = []
+    for spec in specs:
+        compressed = spec.strip().lower().endswith(COMPRESSED)
+        text = spec.strip().lower().removesuffix(COMPRESSED)
+        policy = parse_policy(text)
+        fixed = isinstance(policy, Full) or "select_k=" in text or "budget=" in text
+        if compressed:
+            if not isinstance(policy, (ASL, FastKV)) or isinstance(policy, ASL2Pass):
+                raise ValueError(f"{spec}: only asl and fastkv can be compressed beside their selection")
+            if fixed or not shares:
+                raise ValueError(f"{spec} needs a budget, such as 1/4, and no select_k of its own")
+        name = f"{policy}{COMPRESSED if compressed else ''}"
+        made += [Variant(name, share) for share in ([None] if fixed or not shares else shares)]
+    return list(dict.fromkeys(made))
+
+
+def _share(text: str | Fraction) -> Fraction:
+    try:
+        share = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share < 1:
+        raise ValueError(f"a budget is a share of the prompt between 0 and 1, such as 1/4, not {str(text)!r}")
+    return share
