@@ -122,11 +122,13 @@ class AnswerStream(Iterator[str]):
     report  of the prefill, once the first piece is there
     """
 
-    def __init__(self, document: Document, question: str, chunks: Iterator[Any], n_prompt: int) -> None:
+    def __init__(
+        self, document: Document, question: str, chunks: Iterator[Any], n_prompt: int, max_tokens: int
+    ) -> None:
         self._document, self._question, self._n_prompt = document, question, n_prompt
+        self._max_tokens = max_tokens
         self._chunks = chunks
         self._pieces: list[str] = []
-        self._n_chunks = 0
         self._finish_reason = "stop"
         self._answer: Answer | None = None
         self.sections: Sequence[SectionReport] = ()
@@ -145,8 +147,7 @@ class AnswerStream(Iterator[str]):
                 if self.sections and self.report is not None:
                     self.report.reason += f"; {self._described()}"
             choice = chunk["choices"][0]
-            self._n_chunks += 1
-            self._finish_reason = choice["finish_reason"] or self._finish_reason
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
             piece: str = choice["text"] if self._pieces else choice["text"].lstrip()
             if piece:
                 self._pieces.append(piece)
@@ -165,7 +166,9 @@ class AnswerStream(Iterator[str]):
     def _complete(self) -> None:
         if self._answer is not None or self.report is None:
             return
-        usage = {"prompt_tokens": self._n_prompt, "completion_tokens": max(self._n_chunks - 1, 0)}
+        # the last token of an answer that was cut is not evaluated any more
+        n_answer = self._max_tokens if self._finish_reason == "length" else self._document.n_evaluated - self._n_prompt
+        usage = {"prompt_tokens": self._n_prompt, "completion_tokens": n_answer}
         usage["total_tokens"] = sum(usage.values())
         text = "".join(self._pieces).strip()
         attention = self._document.attention(self.report)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from . import models
-from .answering import Query, fit_context, measure, stream_answer
+from .answering import Query, fit_context, measure
 from .cli.errors import one_line_errors
 from .cli.progress import PrefillBar
 from .policies import ASL
@@ -26,8 +26,8 @@ def main() -> None:
     """Answer the question, and show what was pruned and what that saved."""
     with one_line_errors():
         path = models.default_model()
-        query = Query(read_source(DOCUMENT).text.strip("\n"), QUESTION, MAX_TOKENS)
-        size = measure(path, query)
+        source = read_source(DOCUMENT)
+        size = measure(path, Query(source.text.strip("\n"), QUESTION))
         console = Console(highlight=False)
         console.print(f"[dim]model   [/]  {path.name}")
         console.print(f"[dim]document[/]  {DOCUMENT.name}, {size.document:,} tokens")
@@ -38,12 +38,12 @@ def main() -> None:
             PrefillBar() as bar,
             closing(models.open_model(path, n_ctx=n_ctx, n_gpu_layers=-1, kv_policy=POLICY, on_progress=bar)) as llm,
         ):
-            for i, piece in enumerate(stream_answer(llm, query)):
+            answers = llm.read_sources([source]).ask(QUESTION, max_tokens=MAX_TOKENS, stream=True)
+            for i, piece in enumerate(answers):
                 bar.stop()
                 console.print("[dim]answer  [/]  " if i == 0 else "", end="")
                 console.print(piece, end="", markup=False, style="bold green", soft_wrap=True)
-            report = llm.last_prefill
-        assert report is not None  # there is an answer, so a prompt was evaluated
+            report = answers.answer.report
         console.print("\n", Rule(style="dim"), str(report), Rule(style="dim"), _saved(report), sep="\n")
 
 

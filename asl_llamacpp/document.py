@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -45,7 +46,7 @@ class DocumentText:
         pieces: list[str] = []
         parts: list[Part] = []
         length = 0
-        for source in sources:
+        for source in _named_apart(sources):
             head = ("\n\n" if pieces else "") + (f"{source.name}\n\n" if len(sources) > 1 else "")
             body = source.text.strip("\n")
             start = len(source.text) - len(source.text.lstrip("\n"))
@@ -53,6 +54,17 @@ class DocumentText:
             pieces += [head, body]
             length += len(head) + len(body)
         return cls("".join(pieces), tuple(parts))
+
+
+def _named_apart(sources: Sequence[Source]) -> list[Source]:
+    """With a number behind names that occur twice, so that evidence says which one is meant."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for source in sources:
+        seen[source.name] += 1
+        n = seen[source.name]
+        apart.append(source if n == 1 else replace(source, name=f"{source.name} ({n})"))
+    return apart
 
 
 class Document:
@@ -175,7 +187,7 @@ class Document:
         def chunks() -> Iterator[Any]:
             yield from self._llm.create_completion(tokens, **options)
 
-        return AnswerStream(self, question, chunks(), len(tokens))
+        return AnswerStream(self, question, chunks(), len(tokens), max_tokens)
 
     def _check_room(self, n_around: int, max_tokens: int) -> None:
         if max_tokens < 1:
@@ -201,6 +213,11 @@ class Document:
             kept[report.selected] = True
             kept = kept[self.n_head : len(self.tokens)]
         return Attention(self.content.parts, self.offsets, scores, kept, report.scores_layer)
+
+    @property
+    def n_evaluated(self) -> int:
+        """Tokens that the context has evaluated."""
+        return int(self._llm.n_tokens)
 
     def last_report(self) -> PrefillReport | None:
         """The report of the prefill that was just made."""

@@ -63,9 +63,10 @@ class Reading(llama_cpp.Llama):
             sources.append(text_source(text, name))
         if not sources:
             raise ValueError("there is nothing to read: name files, or give text=")
-        return self._read(sources, overflow)
+        return self.read_sources(sources, overflow)
 
-    def _read(self, sources: Sequence[Source], overflow: Overflow = "error") -> Document:
+    def read_sources(self, sources: Sequence[Source], overflow: Overflow = "error") -> Document:
+        """As `read`, of texts that were read before."""
         title = ", ".join(source.name for source in sources)
         content = DocumentText.of(sources)
         if overflow == "sections":

@@ -18,10 +18,11 @@ from pdf_files import pdf_bytes
 from typer.testing import CliRunner
 
 from asl_llamacpp import demo, models
-from asl_llamacpp.answering import ContextOverflow, PromptSize, Query, answer, fit_context, measure, prompt_tokens
+from asl_llamacpp.answering import ContextOverflow, PromptSize, Query, fit_context, measure, prompt_tokens
 from asl_llamacpp.cli import app
 from asl_llamacpp.cli.progress import PrefillBar
 from asl_llamacpp.models import default_model, open_model
+from asl_llamacpp.reading import Reading
 from asl_llamacpp.report import PrefillReport, Progress
 from asl_llamacpp.sources import read_source
 
@@ -31,8 +32,8 @@ DOCUMENT = "The key is under the mat.\n" * 20
 # ---- a fake model ---------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class FakeLlama:
+@dataclass(eq=False)
+class FakeLlama(Reading):
     """Counts a token a word; a chat has 3 tokens around it. Answers with what it was told to answer."""
 
     options: dict[str, Any]
@@ -42,7 +43,12 @@ class FakeLlama:
     last_prefill: PrefillReport | None = None
     closed: bool = False
     prompt: Any = None
+    n_tokens: int = 0
+    _cache: Any = None
     messages: list[dict[str, str]] | None = None
+
+    def n_ctx(self) -> int:
+        return self.options["n_ctx"]
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         return [1] * add_bos + list(range(len(text.split())))
@@ -65,6 +71,7 @@ class FakeLlama:
         self.last_prefill = PrefillReport(
             policy=str(self.options["kv_policy"]), n_prompt=len(prompt), n_layer=4, tau=0.3, cells=[len(prompt)] * 4
         )
+        self.n_tokens = len(prompt) + len(self.pieces)
         self.options["on_progress"](Progress(1, 4, 10, len(prompt), "shallow"))
         if stream:
             return ({"choices": [{"text": piece}]} for piece in self.pieces)
@@ -148,7 +155,9 @@ def test_the_answer_is_all_that_stdout_gets(ask: Callable[..., Any], fakes: Fake
 
 def test_the_question_comes_after_the_document(ask: Callable[..., Any], fakes: FakeModels) -> None:
     ask()
-    assert fakes.opened[0].messages == [{"role": "user", "content": f"{DOCUMENT.strip()}\n\nWhere is it?"}]
+    (message,) = fakes.opened[0].messages or []
+    assert message["content"].endswith("\n\nWhere is it?")
+    assert fakes.opened[0].prompt == [0, *range(120), *range(5)]  # the chat's beginning, the document, the question
 
 
 def test_options_reach_the_model(ask: Callable[..., Any], fakes: FakeModels) -> None:
@@ -203,7 +212,7 @@ def test_json_is_one_object(ask: Callable[..., Any], model_file: Path) -> None:
     told = json.loads(result.stdout)
     assert told["answer"] == "Under the mat."
     assert told["model"] == str(model_file)
-    assert told["usage"] == {"prompt_tokens": 126, "completion_tokens": 3}
+    assert told["usage"] == {"prompt_tokens": 126, "completion_tokens": 3, "total_tokens": 129}
     assert (told["finish_reason"], told["n_ctx"], told["policy"]) == ("stop", 512, "asl")
     assert told["report"]["n_prompt"] == 126
     assert "126 tokens" in result.stderr
@@ -399,9 +408,9 @@ def test_the_tokens_that_are_counted_are_those_evaluated(request: pytest.Fixture
     size = measure(path, query)
     llm = open_model(path, n_ctx=512)
     try:
-        _, facts = answer(llm, query)
-        assert llm.last_prefill is not None
-        assert size.prompt == facts["usage"]["prompt_tokens"] == llm.last_prefill.n_prompt
+        answer = llm.read(text=FILLER).ask(QUESTION, max_tokens=1)
+        assert size.prompt == answer.usage["prompt_tokens"] == answer.report.n_prompt
+        assert answer.usage["completion_tokens"] == 1
         assert np.array_equal(llm.input_ids[: size.prompt], prompt_tokens(llm, query))
     finally:
         llm.close()

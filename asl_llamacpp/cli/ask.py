@@ -11,8 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from .. import models
-from ..answering import Query, answer, fit_context, measure, stream_answer
+from ..answer import Answer, AnswerStream
+from ..answering import Query, fit_context, measure
 from ..budget import parse_budget
+from ..document import DocumentText
+from ..evidence import Span
+from ..heat_map import check_heat_map_path
+from ..heat_text import place_text
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
 from ..sources import read_source
@@ -20,11 +25,18 @@ from .errors import one_line_errors
 from .progress import PrefillBar
 
 BATCH = 512
+SHOWN = 3
+"""Passages of the evidence that are shown."""
+
+WHAT_EVIDENCE_IS = "What the model was allowed to see deep down, ranked by attention; no proof that the answer uses it."
 
 
 def ask(
-    document: Annotated[
-        str, typer.Argument(metavar="DOC", help="Text, Markdown, PDF, DOCX, HTML or EPUB file; - is standard input.")
+    documents: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DOC...", help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one; - is standard input."
+        ),
     ],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
     model: Annotated[
@@ -43,6 +55,9 @@ def ask(
     n_ctx: Annotated[
         int | None, typer.Option(min=1, help="Context, tokens.", show_default="the smallest that fits")
     ] = None,
+    sections: Annotated[
+        bool, typer.Option("--sections", help="If the document does not fit the context, ask each of its sections.")
+    ] = False,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 256,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
     n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
@@ -52,22 +67,30 @@ def ask(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
     ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = BATCH,
+    evidence: Annotated[
+        Path | None, typer.Option(help="Write the document as a heat map of the attention into an .html file.")
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Print what was pruned, on stderr.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the selection of the layer into a .png, .svg or .pdf file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, at the end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no evidence on stderr.")] = False,
 ) -> None:
-    """Answer a question about a document that may be long."""
+    """Answer a question about a document that may be long; the passages it could rest on are shown on stderr."""
     with one_line_errors():
         kv_policy = parse_policy(policy)
         if plot is not None:
             _check_plot(plot, kv_policy)
+        if evidence is not None:
+            check_heat_map_path(evidence)
         path = models.find_model(model)
-        query = Query(read_source(document).text.strip("\n"), question, max_tokens, temperature)
+        sources = [read_source(document) for document in documents]
+        size = measure(path, Query(DocumentText.of(sources).text, question))
+        if sections and n_ctx is None and size.prompt + max_tokens > size.n_ctx_train > 0:
+            n_ctx = size.n_ctx_train
         options: dict[str, Any] = {
-            "n_ctx": fit_context(measure(path, query), max_tokens, n_ctx),
+            "n_ctx": n_ctx if sections and n_ctx is not None else fit_context(size, max_tokens, n_ctx),
             "n_batch": max(BATCH, ubatch),
             "n_ubatch": ubatch,
             "n_threads": threads,
@@ -78,19 +101,22 @@ def ask(
             "kv_budget": parse_budget(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
-            if as_json:
-                text, facts = answer(llm, query)
-            else:
-                _stream(llm, query, bar)
-            prefill = llm.last_prefill
-            assert prefill is not None  # there is an answer, so a prompt was evaluated
+            document = llm.read_sources(sources, overflow="sections" if sections else "error")
+            answers = document.ask(question, max_tokens=max_tokens, temperature=temperature, stream=True)
+            answer = answers.finish() if as_json else _stream(answers, bar)
+            if evidence is not None:
+                answer.save_heat_map(evidence)
         if as_json:
-            told = {"answer": text, "model": str(path), "policy": str(kv_policy), "n_ctx": options["n_ctx"], **facts}
-            typer.echo(json.dumps({**told, "report": prefill.to_dict()}))
+            told = {"answer": answer.text, "model": str(path), "policy": str(kv_policy), "n_ctx": options["n_ctx"]}
+            facts = {"usage": answer.usage, "finish_reason": answer.finish_reason}
+            passages = [vars(span) for span in answer.evidence]
+            typer.echo(json.dumps({**told, **facts, "evidence": passages, "report": answer.report.to_dict()}))
+        elif not quiet:
+            _show_evidence(answer)
         if report:
-            typer.echo(f"\n{prefill}", err=True)
+            typer.echo(f"\n{answer.report}", err=True)
         if plot is not None:
-            plot_report(prefill, plot)
+            plot_report(answer.report, plot)
 
 
 def _check_plot(path: Path, policy: Policy) -> None:
@@ -99,9 +125,26 @@ def _check_plot(path: Path, policy: Policy) -> None:
     check_plot_path(path)
 
 
-def _stream(llm: Any, query: Query, bar: PrefillBar) -> None:
-    for piece in stream_answer(llm, query):
+def _stream(answers: AnswerStream, bar: PrefillBar) -> Answer:
+    for piece in answers:
         bar.stop()
         sys.stdout.write(piece)
         sys.stdout.flush()
-    sys.stdout.write("\n")
+    bar.stop()
+    typer.echo()
+    return answers.answer
+
+
+def _show_evidence(answer: Answer) -> None:
+    if not answer.evidence:
+        return
+    typer.echo(f"\nevidence   {WHAT_EVIDENCE_IS}", err=True)
+    for i, span in enumerate(answer.evidence[:SHOWN], start=1):
+        typer.echo(f"{i:>8}.  {passage_text(span)}", err=True)
+
+
+def passage_text(span: Span, most: int = 300) -> str:
+    """A passage in one line: its place, score and text."""
+    place = ", ".join(filter(None, (span.source, place_text(span.page, span.section))))
+    text = " ".join(span.text.split())
+    return f"[{span.score:.2f}] {place}: {text if len(text) <= most else text[: most - 1] + '…'}"
