@@ -8,8 +8,14 @@ from .library import use_patched_library
 
 use_patched_library()
 
+from .answer import Answer, AnswerStream  # noqa: E402
+from .asldoc import DocumentFileError, DocumentMismatchError  # noqa: E402
 from .budget_text import BudgetError  # noqa: E402
+from .chat_prompt import Turn  # noqa: E402
+from .document import ContextOverflow, Document  # noqa: E402
+from .document_store import KnownDocument  # noqa: E402
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  # noqa: E402
+from .evidence import Span  # noqa: E402
 from .llama import Llama  # noqa: E402
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy  # noqa: E402
 from .report import PrefillReport, Progress  # noqa: E402
@@ -20,18 +26,27 @@ __version__ = "0.1.0"
 __all__ = [
     "ASL",
     "ASL2Pass",
+    "Answer",
+    "AnswerStream",
     "BudgetError",
+    "ContextOverflow",
+    "Document",
+    "DocumentFileError",
+    "DocumentMismatchError",
     "EngineError",
     "FastKV",
     "Full",
     "GemFilter",
+    "KnownDocument",
     "Llama",
     "Policy",
     "PrefillAborted",
     "PrefillReport",
     "Progress",
     "SnapKV",
+    "Span",
     "StateMismatchError",
+    "Turn",
     "UnsupportedModelError",
     "parse_policy",
 ]

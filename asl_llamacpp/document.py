@@ -48,7 +48,7 @@ class DocumentText:
         length = 0
         for source in _named_apart(sources):
             head = ("\n\n" if pieces else "") + (f"{source.name}\n\n" if len(sources) > 1 else "")
-            body = source.text.strip("\n")
+            body = source.text.lstrip("\n").rstrip()
             start = len(source.text) - len(source.text.lstrip("\n"))
             parts.append(Part(source, length + len(head), start, len(body)))
             pieces += [head, body]
