@@ -81,10 +81,14 @@ class KVShape:
 
     def cell_bytes(self, il: int) -> int:
         """Bytes of one cell of layer `il`: K and V of all its KV heads; 0 for a layer without attention."""
+        return sum(self.row_bytes(il))
+
+    def row_bytes(self, il: int) -> tuple[int, int]:
+        """Bytes of K and of V of one cell of layer `il`."""
         layer = self.layers[il]
         if layer.n_embd_k == 0:
-            return 0
-        return _row_bytes(self.type_k, layer.n_embd_k) + _row_bytes(self.type_v, self._n_embd_v(il))
+            return 0, 0
+        return _row_bytes(self.type_k, layer.n_embd_k), _row_bytes(self.type_v, self._n_embd_v(il))
 
     def cells(self, n_tokens: int, headroom: int, il: int) -> int:
         """Cells that layer `il` allocates to hold `n_tokens` and `headroom` more."""

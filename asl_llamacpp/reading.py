@@ -13,6 +13,7 @@ from .budget_text import size_text
 from .document import Document, DocumentText
 from .document_state import DocumentState, state_bytes
 from .document_store import KnownDocument
+from .kv_shape import KVShape
 from .policies import Policy
 from .prefill import OnProgress
 from .pruned_cache import PrunedCache
@@ -91,6 +92,11 @@ class Reading(llama_cpp.Llama):
     def documents(self) -> list[KnownDocument]:
         """The documents whose beginning a prompt may have, the one used last first: see `document_min`."""
         return [] if self._cache is None else self._cache.store.infos()
+
+    @property
+    def kv_shape(self) -> KVShape | None:
+        """Shape of the KV cache; None under kv_policy="full"."""
+        return None if self._cache is None else self._cache.shape
 
     # ---- for Document ----------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def open_document(llm: Any, path: Path) -> Document:
         document = Document(llm, content, str(file.header["name"]), state.tokens.tolist())
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
-    if document.n_head != file.header["n_head"] or len(document.tokens) != len(state.tokens):
+    if document.n_head != file.header["n_head"] or not np.array_equal(document.tokens, state.tokens):
         raise DocumentFileError(f"{path} was saved with another chat template: read the document anew")
     return llm.register_document(document, state)  # type: ignore[no-any-return]
 
@@ -96,20 +96,19 @@ def _content(file: DocumentFile) -> DocumentText:
 
 def _state(llm: Any, file: DocumentFile) -> DocumentState:
     """The arrays, in the shapes that this context has; DocumentFileError if they have others."""
-    tokens = np.array(file.arrays["tokens"], dtype=np.int32)
-    layers = [
-        LayerKV(int(first), file.arrays[f"k.{il}"], file.arrays[f"v.{il}"])
-        for il, first in enumerate(file.header["first"])
-    ]
-    hidden = file.arrays.get("hidden")
-    n, n_layer = len(tokens), llama_cpp.llama_model_n_layer(llm._model.model)
-    fits = 0 < len(layers) <= n_layer and (hidden is None) == (len(layers) == n_layer)
-    fits = fits and (hidden is None or hidden.shape == (n, llm.n_embd()))
-    fits = fits and all(
-        0 <= kv.first <= n and a.ndim == 2 and a.dtype == np.uint8 and len(a) == n - kv.first
-        for kv in layers
-        for a in (kv.k, kv.v)
-    )
-    if not fits:
-        raise DocumentFileError(f"{file.path} does not hold the layers of this model: read the document anew")
-    return DocumentState(tokens, layers, hidden)
+    arrays, firsts = file.arrays, file.header["first"]
+    names = {f"{kind}.{il}" for il in range(len(firsts)) for kind in "kv"}
+    n, n_layer = len(arrays["tokens"]), llama_cpp.llama_model_n_layer(llm._model.model)
+    shapes: dict[str, tuple[int, ...]] = {"tokens": (n,)}
+    if len(firsts) < n_layer:
+        shapes["hidden"] = (n, llm.n_embd())
+    for il, first in enumerate(firsts):
+        if llm.kv_shape is not None:
+            shapes[f"k.{il}"], shapes[f"v.{il}"] = ((n - first, size) for size in llm.kv_shape.row_bytes(il))
+    fits = 0 < len(firsts) <= n_layer and arrays.keys() == names | {"tokens", *shapes} and min(firsts) >= 0
+    fits = fits and all(arrays[name].shape == shape for name, shape in shapes.items())
+    tokens = np.array(arrays["tokens"], dtype=np.int32)
+    if not fits or not ((tokens >= 0) & (tokens < llm.n_vocab())).all():
+        raise DocumentFileError(f"{file.path} does not hold a document of this model: read the document anew")
+    layers = [LayerKV(int(first), arrays[f"k.{il}"], arrays[f"v.{il}"]) for il, first in enumerate(firsts)]
+    return DocumentState(tokens, layers, arrays.get("hidden"))
