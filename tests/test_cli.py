@@ -507,3 +507,43 @@ def test_info_of_no_model(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + bytes(60))
     fails(invoke("info", path), "broken.gguf is damaged")
+
+
+# ---- evidence -------------------------------------------------------------------------------------------------------
+
+
+def test_evidence_of_a_real_answer(smollm2_path: Path, tmp_path: Path) -> None:
+    """The three best passages on stderr, all of them in the JSON, and the document as a heat map."""
+    files = [tmp_path / "one.md", tmp_path / "two.txt"]
+    files[0].write_text(f"# Keys\n\n{FILLER} {NEEDLE} {FILLER}\n")
+    files[1].write_text(" ".join([FILLER] * 12))
+    options = ["--policy", "asl:layer=14,select_k=160", "--max-tokens", "20", "--threads", "1"]
+    picture = tmp_path / "map.html"
+    result = invoke("ask", "-m", smollm2_path, *options, "--evidence", picture, *files, QUESTION)
+    assert result.exit_code == 0, result.output
+    assert "The pass key of the vault is 4" in result.stdout
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 4 and "no proof" in lines[0]
+    assert any("one.md" in line and "Keys" in line and "48213" in line for line in lines[1:])
+    assert "48213" in picture.read_text()
+    told = json.loads(invoke("ask", "-m", smollm2_path, *options, "--json", *files, QUESTION).stdout)
+    assert len(told["evidence"]) >= 3
+    for span in told["evidence"]:
+        assert (tmp_path / span["source"]).read_text()[span["start"] : span["end"]] == span["text"]
+    assert invoke("ask", "-m", smollm2_path, *options, "--quiet", *files, QUESTION).stderr == ""
+
+
+def test_evidence_paths_are_checked_first(ask: Callable[..., Any], fakes: FakeModels, tmp_path: Path) -> None:
+    fails(ask("--evidence", tmp_path / "map.png"), ".html")
+    fails(ask("--evidence", tmp_path / "nowhere" / "map.html"), "nowhere")
+    assert fakes.opened == []
+
+
+def test_sections_of_a_document_beyond_the_context(smollm2_path: Path, tmp_path: Path) -> None:
+    document = tmp_path / "long.txt"
+    document.write_text("\n\n".join([*[FILLER] * 30, NEEDLE, *[FILLER] * 30]))
+    options = ["--policy", "asl:layer=14,select_k=192", "--max-tokens", "20", "--n-ctx", "1024", "--threads", "1"]
+    fails(invoke("ask", "-m", smollm2_path, *options, document, QUESTION), "the context has 1024")
+    result = invoke("ask", "-m", smollm2_path, *options, "--sections", "--report", document, QUESTION)
+    assert "The pass key of the vault is 4" in result.stdout
+    assert "48213" in result.stderr and "it was read in" in result.stderr

@@ -186,6 +186,110 @@ struct fuzz {
         }
     }
 
+    // ---- documents that were put away ----
+
+    struct document {
+        int32_t il = 0;
+
+        std::vector<int32_t>              tokens;
+        std::vector<float>                hidden;
+        std::vector<std::vector<uint8_t>> k, v;
+    };
+
+    document copied;
+    int64_t  n_restored = 0;
+
+    // the first layers of the prefill in progress, or of the held document, as far as they can be read
+    void copy_out() {
+        const auto    info = b.info();
+        const int32_t n    = std::min(info.n_tokens > 0 ? info.n_tokens : info.n_held, chance(0.9) ? 60 : 2*b.N_CTX);
+        const int32_t il   = info.n_tokens > 0 ? info.il_next : info.il_held;
+
+        document doc;
+        for (doc.il = 0; doc.il < il; ++doc.il) {
+            llama_layerwise_layer layer;
+            CHECK(llama_layerwise_get_layer(ctx, doc.il, &layer) == LLAMA_LAYERWISE_STATUS_OK);
+
+            std::vector<uint8_t> k(std::max(n, 0)*layer.k_bytes + (chance(0.01) ? 1 : 0));
+            std::vector<uint8_t> v(std::max(n, 0)*layer.v_bytes);
+
+            const int32_t first = chance(0.98) ? 0 : integer(-2, 200);
+            if (call([&] { return llama_layerwise_get_kv(ctx, doc.il, first, n, k.data(), k.size(), v.data(), v.size()); }) != LLAMA_LAYERWISE_STATUS_OK) {
+                return;
+            }
+            doc.k.push_back(k);
+            doc.v.push_back(v);
+        }
+        if (doc.il == 0) {
+            return;
+        }
+        if (doc.il < b.n_layer) {
+            doc.hidden.resize(n*llama_model_n_embd(b.model) + (chance(0.02) ? 1 : 0));
+            if (call([&] { return llama_layerwise_get_hidden(ctx, n, doc.hidden.data(), doc.hidden.size()); }) != LLAMA_LAYERWISE_STATUS_OK) {
+                return;
+            }
+        }
+        for (int32_t i = 0; i < n; ++i) {
+            doc.tokens.push_back(integer(3, 250));
+        }
+        copied = doc;
+    }
+
+    void put_back() {
+        if (within_run || copied.tokens.empty()) {
+            return;
+        }
+
+        const int32_t n        = copied.tokens.size();
+        const int32_t n_hidden = copied.hidden.size() + (chance(0.03) ? integer(-1, 1) : 0);
+        const int32_t il       = chance(0.95) ? copied.il : layer();
+
+        auto hidden = copied.hidden;
+        hidden.resize(std::max(n_hidden, 0));
+
+        if (call([&] { return llama_layerwise_restore(ctx, copied.tokens.data(), n, il, hidden.empty() ? nullptr : hidden.data(), hidden.size()); }) != LLAMA_LAYERWISE_STATUS_OK) {
+            return;
+        }
+
+        std::vector<int32_t> tokens(30, 5);
+        if (call([&] { return llama_layerwise_resume(ctx, chance(0.9) ? n : integer(1, n), tokens.data(), tokens.size(), 16, 8); }) != LLAMA_LAYERWISE_STATUS_OK) {
+            return;
+        }
+        n_window = 16;
+
+        const int32_t n_before = b.info().n_held;
+
+        for (int32_t i = 0; i < copied.il; ++i) {
+            const size_t row_k = copied.k[i].size()/n;
+            const size_t row_v = copied.v[i].size()/n;
+            const int    extra = chance(0.01) ? 1 : 0;
+
+            call([&] { return llama_layerwise_put_kv(ctx, chance(0.98) ? i : layer(), chance(0.98) ? 0 : integer(-2, 99),
+                    copied.k[i].data(), n_before*row_k - extra, copied.v[i].data(), n_before*row_v); });
+
+            if (call([&] { return llama_layerwise_run(ctx, i, i + 1, integer(0, 2)); }) != LLAMA_LAYERWISE_STATUS_OK) {
+                return;
+            }
+            if (chance(0.1)) {
+                compress();
+            }
+        }
+        n_restored++;
+    }
+
+    void park() {
+        const int32_t id = integer(-1, 3);
+
+        switch (integer(0, 2)) {
+            case 0: call([&] { return llama_layerwise_park  (ctx, id); }); break;
+            case 1: call([&] { return llama_layerwise_unpark(ctx, id); }); break;
+            case 2: call([&] { return llama_layerwise_drop  (ctx, id); }); break;
+        }
+
+        const auto info = b.info();
+        CHECK((info.n_parked == 0) == (info.parked_bytes == 0));
+    }
+
     void end() {
         if (b.info().il_next < b.n_layer && chance(0.8)) {
             return;
@@ -335,8 +439,8 @@ struct fuzz {
             {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
-            {  4, &fuzz::hold   }, {  4, &fuzz::resume},
-        }; // weights in percent
+            {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 3, &fuzz::put_back }, { 4, &fuzz::park },
+        }; // weights, 110 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -344,7 +448,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 99);
+        int32_t left = integer(0, 109);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {
@@ -375,8 +479,8 @@ int main(int argc, char ** argv) {
     fuzz  f(b, seed);
     f.steps(n_steps);
 
-    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld prompts from held tokens; statuses:", argv[1], n_steps,
-            (long long) f.n_compressed, (long long) f.n_resumed);
+    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld prompts from held tokens, %lld from the host; statuses:",
+            argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_resumed, (long long) f.n_restored);
     for (const int64_t n : f.n_calls) {
         fprintf(stderr, " %lld", (long long) n);
     }
