@@ -153,6 +153,9 @@ class PrunedCache:
             if known.n == 0:
                 raise
             report = prefill(*arguments, document=document)  # what was known is lost
+        if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
+            # the document's cells were allocated for a longer prompt
+            report = prefill(*arguments, document=document)
         self.store.prefilled(entry, document, tokens)
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit
