@@ -102,7 +102,7 @@ class EngineInfo:
     n_held: int
     il_held: int
     held_bytes: int
-    held_in_cache: bool
+    held_in_cache: int
     n_parked: int
     parked_bytes: int
 

@@ -215,22 +215,23 @@ void llama_layerwise::put_kv(int32_t il, int32_t first, const void * k, int64_t 
 
     const std::vector<llama_token> tokens_held(held.tokens.begin() + first, held.tokens.end());
 
+    // checked before anything is allocated
+    const auto * like = mem.like(il);
+
+    if (!like && (n_k != 0 || n_v != 0)) {
+        llama_layerwise_invalid("layer " + std::to_string(il) + " has no KV");
+    }
+    if (like) {
+        if (tokens_held.size() > like->get_size()) {
+            llama_layerwise_invalid("layer " + std::to_string(il) + " has room for " + std::to_string(like->get_size()) + " cells only");
+        }
+        check_rows(*like, il, tokens_held.size(), k, n_k, v, n_v);
+    }
+
     llama_layerwise_group group = mem.make_filled(il, first, tokens_held, tokens.size(), n_headroom);
 
-    // a layer without attention
-    if (!group.kv_of(il)) {
-        if (n_k != 0 || n_v != 0) {
-            llama_layerwise_invalid("layer " + std::to_string(il) + " has no KV");
-        }
-    } else {
-        auto & kv = *cells_of(&group, il);
-
-        if (tokens_held.size() > kv.get_size()) {
-            llama_layerwise_invalid("layer " + std::to_string(il) + " has room for " + std::to_string(kv.get_size()) + " cells only");
-        }
-        check_rows(kv, il, tokens_held.size(), k, n_k, v, n_v);
-
-        llama_layerwise_kv::write_rows(kv, il, tokens_held.size(), (const uint8_t *) k, (const uint8_t *) v);
+    if (like) {
+        llama_layerwise_kv::write_rows(*cells_of(&group, il), il, tokens_held.size(), (const uint8_t *) k, (const uint8_t *) v);
     }
 
     filled = std::move(group);

@@ -197,6 +197,10 @@ llama_layerwise_group llama_kv_cache_layered::make_filled(
     return res;
 }
 
+const llama_kv_cache * llama_kv_cache_layered::like(int32_t il) const {
+    return model.hparams.n_embd_k_gqa(il) == 0 ? nullptr : reserve.kv_of(il);
+}
+
 llama_layerwise_group llama_kv_cache_layered::take_first() {
     llama_layerwise_group res = std::move(groups.front());
 

@@ -80,6 +80,9 @@ public:
     llama_layerwise_group make_filled(
             int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom);
 
+    // a cache for the whole context, without buffers, that has this layer; nullptr if the layer has no attention
+    const llama_kv_cache * like(int32_t il) const;
+
     // take the first group out of an empty or finished cache, and put it back as the only one
     llama_layerwise_group take_first();
     void                  put_first(llama_layerwise_group && group);

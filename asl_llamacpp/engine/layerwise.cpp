@@ -147,7 +147,7 @@ int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * inf
             /*.n_held        =*/ (int32_t) lw.held.tokens.size(),
             /*.il_held       =*/ lw.held.il,
             /*.held_bytes    =*/ lw.held_bytes(),
-            /*.held_in_cache =*/ lw.held.in_cache || lw.held.group.il_end > 0,
+            /*.held_in_cache =*/ (lw.held.in_cache || lw.held.group.il_end > 0) ? 1 : 0,
             /*.n_parked      =*/ (int32_t) lw.parked.size(),
             /*.parked_bytes  =*/ lw.parked_bytes(),
         };

@@ -68,7 +68,7 @@ struct llama_layerwise_info {
     int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
     int32_t  il_held;       // layers that these have run through
     uint64_t held_bytes;    // bytes of their hidden states, and of their KV where that is not part of kv_bytes
-    bool     held_in_cache; // their KV is on the device; otherwise llama_layerwise_put_kv must bring it
+    int32_t  held_in_cache; // 1: their KV is on the device, 0: llama_layerwise_put_kv must bring it
     int32_t  n_parked;      // documents that were put away with llama_layerwise_park
     uint64_t parked_bytes;  // bytes of their KV and hidden states, not part of kv_bytes
 };

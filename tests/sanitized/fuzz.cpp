@@ -239,6 +239,9 @@ struct fuzz {
         if (within_run || copied.tokens.empty()) {
             return;
         }
+        if (chance(0.7)) {
+            llama_layerwise_abort(ctx);
+        }
 
         const int32_t n        = copied.tokens.size();
         const int32_t n_hidden = copied.hidden.size() + (chance(0.03) ? integer(-1, 1) : 0);
@@ -435,11 +438,11 @@ struct fuzz {
 
     void step() {
         static const std::vector<std::pair<int32_t, void (fuzz::*)()>> calls = {
-            { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 15, &fuzz::compress        },
+            { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 18, &fuzz::compress        },
             {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
-            {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 3, &fuzz::put_back }, { 4, &fuzz::park },
+            {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
         }; // weights, 110 in all
 
         // without a prefill most of them are refused
