@@ -438,12 +438,12 @@ struct fuzz {
 
     void step() {
         static const std::vector<std::pair<int32_t, void (fuzz::*)()>> calls = {
-            { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 18, &fuzz::compress        },
+            { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 22, &fuzz::compress        },
             {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-        }; // weights, 110 in all
+        }; // weights, 114 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -451,7 +451,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 109);
+        int32_t left = integer(0, 113);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {
