@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine.binding import Bytes, Engine
+from .engine.binding import Engine
+from .engine.kinds import Bytes
 from .kv_shape import KVShape
 from .selection import Floats, Ints
 

@@ -7,23 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .budget_text import parse_budget
-from .document_state import DocumentState, StateCopier, check_folder, common_prefix, in_ram, on_disk, state_bytes
+from .document_settings import Place
+from .document_state import DocumentState, StateCopier, common_prefix, in_ram, on_disk, state_bytes
 from .engine.binding import Engine
 from .kv_shape import KVShape
-from .policies.base import integer
 from .prefill import Keep, Known
 from .selection import Ints
-
-Place = Literal["device", "ram", "disk"]
-DOCUMENT_LIMIT = 4 << 30
-"""Bytes that documents may take outside of the context, by default."""
-
-PLACES: tuple[Place, ...] = get_args(Place)
 
 
 @dataclass(frozen=True)
@@ -282,38 +274,3 @@ class DocumentStore:
                     self.entries.remove(entry)
         if self._bytes(spared) > self.limit:
             self._drop(spared)
-
-
-def check_store(
-    document_min: int | None, document_store: Any, document_limit: int | str, document_folder: Any
-) -> dict[str, Any]:
-    """`Llama`'s arguments as those of `DocumentStore`; ValueError, or NotADirectoryError for the folder."""
-    if document_store not in PLACES:
-        raise ValueError(f"document_store={document_store!r}: use one of {', '.join(map(repr, PLACES))}")
-    if document_min is not None:
-        document_min = integer("document_min", document_min, 1)
-    if isinstance(document_limit, str):
-        try:
-            parsed = parse_budget(document_limit)
-        except ValueError:
-            parsed = None
-        if parsed is None or parsed.kind != "bytes":
-            raise ValueError(f"document_limit={document_limit!r}: give bytes with a unit, such as '4GiB'")
-        document_limit = int(parsed.value)
-    limit = integer("document_limit", document_limit, 0)
-    return {
-        "place": document_store,
-        "limit": limit,
-        "min_tokens": document_min,
-        "folder": check_folder(document_folder),
-    }
-
-
-def store_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """The reverse of `check_store`."""
-    return {
-        "document_store": options["place"],
-        "document_limit": options["limit"],
-        "document_min": options["min_tokens"],
-        "document_folder": options["folder"],
-    }

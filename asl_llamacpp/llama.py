@@ -13,18 +13,21 @@ import numpy as np
 from . import state
 from .budget_text import Budget, parse_budget
 from .devices import OnDevices, remote_devices
-from .document_store import DOCUMENT_LIMIT, DocumentStore, Place, check_store, store_arguments
+from .document_settings import DOCUMENT_LIMIT, Place, check_store
+from .document_store import DocumentStore
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv
 from .generation import Closed, GuardedGeneration
 from .policies import Policy, parse_policy
-from .prefill import OnProgress, whole_report
+from .prefill import OnProgress
+from .prefill_report import whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
 from .reading import Reading
 from .report import PrefillReport, Progress
+from .saved_state import KeepsState
 from .support import unsupported_reason
 
 
-class Llama(Reading, OnDevices, GuardedGeneration):
+class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
@@ -276,45 +279,3 @@ class Llama(Reading, OnDevices, GuardedGeneration):
         if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
         return len(tokens) == n_pruned or self.kv_reuse
-
-    def save_state(self) -> llama_cpp.LlamaState:
-        """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
-        saved = state.save(self)
-        saved.n_pruned, saved.last_prefill = self._n_pruned, self.last_prefill  # type: ignore[attr-defined]
-        saved.shift = self._cache.shift if self._cache is not None else 0  # type: ignore[attr-defined]
-        return saved
-
-    def load_state(self, saved: llama_cpp.LlamaState) -> None:
-        """Restore a state that this policy, model and build saved; the parent's own states are refused.
-
-        Raises:
-            StateMismatchError: it belongs to something else; nothing was changed.
-            ValueError: it holds more tokens than n_ctx; nothing was changed.
-            RuntimeError: the data is damaged; the object is then empty and usable.
-        """
-        if self._cache is not None:
-            self._cache.store.put_away()
-        try:
-            state.load(self, saved)
-        except (state.StateMismatchError, ValueError):
-            raise
-        except Exception:
-            self.last_prefill = None
-            self.reset()
-            self._ctx.kv_cache_clear()  # type: ignore[no-untyped-call]
-            raise
-        if self._cache is not None:
-            self._cache.n_prompt, self._cache.shift = getattr(saved, "n_pruned", 0), getattr(saved, "shift", 0)
-        self.last_prefill = getattr(saved, "last_prefill", None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        values = super().__getstate__()  # type: ignore[no-untyped-call]
-        values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
-        values |= {"rpc_servers": self.rpc_servers, **store_arguments(self._store_options)}
-        return {**values, "saved": self.save_state() if self.n_tokens else None}
-
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        saved = values.pop("saved", None)
-        super().__setstate__(values)  # type: ignore[no-untyped-call]
-        if saved is not None:
-            self.load_state(saved)

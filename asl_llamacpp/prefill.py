@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import llama_cpp
-import numpy as np
 
 from .compression import kept_cells, window_cells
 from .document_state import DocumentState, StateCopier
-from .engine.binding import Engine, LayerInfo, kv_bytes
-from .policies import ASL, Policy
+from .engine.binding import Engine
+from .policies import Policy
+from .prefill_report import describe
 from .report import PrefillReport, Progress
 from .selection import Decision, Floats, Ints, token_scores
 from .selectors import selector_for
@@ -274,95 +271,3 @@ def prefill(
     elif state.selector.decision is not None:
         report.reason += "; but that is the last layer, and nothing deeper is left to prune"
     return report
-
-
-def read_ahead(
-    engine: Engine,
-    tokens: Sequence[int],
-    il_end: int,
-    on_progress: OnProgress | None = None,
-    copier: StateCopier | None = None,
-) -> None:
-    """Run the layers before `il_end` on a document alone; the engine then holds it, or `copier` has its state.
-
-    With a copier each layer leaves the device when it is copied. Raises as `prefill`.
-    """
-
-    def progress(il_begin: int, il_run_end: int, done: int, n: int) -> None:
-        if on_progress is not None:
-            layer = il_begin + (il_run_end - il_begin) * done // n
-            on_progress(Progress(layer, il_end, done, n, "document"))
-
-    layers = [engine.layer(il) for il in range(il_end)]
-    engine.progress = progress
-    try:
-        engine.begin(tokens, 1, 0)
-        for il in range(il_end) if copier else (il_end - 1,):
-            engine.run(il if copier else 0, il + 1)
-            if copier is not None:
-                copier.finish(il + 1) if il + 1 == il_end else copier.add(il + 1)
-                if not layers[il].is_swa:
-                    engine.compress(il, window_cells(layers[il].n_head_kv, len(tokens), 1))
-        if copier is None:
-            engine.hold(len(tokens))
-            engine.park(_READ_AHEAD)
-            engine.unpark(_READ_AHEAD)
-        else:
-            engine.abort()
-    except BaseException:
-        engine.abort()
-        raise
-    finally:
-        engine.progress = None
-
-
-_READ_AHEAD = 2**31 - 1
-"""The number that a document is parked under to end its prefill early."""
-
-
-def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int) -> PrefillReport:
-    """The report of a prompt that was evaluated as a whole by `ctx`, a ctypes llama_context_p."""
-    if engine is not None:
-        report = describe(engine, policy, n_prompt)
-        report.reason = f"the prompt's {n_prompt} tokens fit {_limit(policy)}"
-        return report
-    n_layer = llama_cpp.llama_model_n_layer(llama_cpp.llama_get_model(ctx))
-    size = kv_bytes(ctx)
-    report = PrefillReport(str(policy), n_prompt, n_layer, reason="the policy keeps everything")
-    report.kv_bytes = report.kv_bytes_full = report.peak_kv_bytes = size
-    return report
-
-
-def _limit(policy: Policy) -> str:
-    name = "select_k" if hasattr(policy, "select_k") else "budget"
-    return f"{name}={getattr(policy, name)}"
-
-
-def describe(engine: Engine, policy: Policy, n_prompt: int, full_cells: int = 0) -> PrefillReport:
-    """A report of what the context holds now, from the engine's own buffers; nothing pruned is assumed.
-
-    `full_cells`: cells that a full-attention layer needs for the whole prompt, if no layer is left with so many.
-    """
-    info = engine.info()
-    layers = [engine.layer(il) for il in range(info.n_layer)]
-    return PrefillReport(
-        policy=str(policy),
-        n_prompt=n_prompt,
-        n_layer=info.n_layer,
-        tau=policy.tau if isinstance(policy, ASL) and policy.layer is None else None,
-        cells=[layer.n_cells for layer in layers],
-        kv_bytes=info.kv_bytes,
-        kv_bytes_full=_unpruned_bytes(layers, full_cells),
-        peak_kv_bytes=info.kv_bytes_peak,
-    )
-
-
-def _unpruned_bytes(layers: Sequence[LayerInfo], full_cells: int) -> int:
-    """Bytes if every layer had as many cells as the fullest one of its kind, full attention or sliding window."""
-    full = {
-        is_swa: max((layer.n_cells_max for layer in layers if layer.is_swa == is_swa), default=0)
-        for is_swa in (False, True)
-    }
-    full[False] = max(full[False], full_cells)
-    sizes = [layer.bytes * full[layer.is_swa] // layer.n_cells_max for layer in layers if layer.n_cells_max]
-    return int(np.sum(sizes, dtype=np.int64))

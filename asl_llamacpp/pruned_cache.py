@@ -13,7 +13,8 @@ from .document_store import DocumentStore, Entry
 from .engine.binding import Engine, EngineError, kv_bytes, model_layers
 from .kv_shape import CELLS_PAD, KVShape
 from .policies import Full, Policy, SnapKV
-from .prefill import Keep, Known, OnProgress, prefill, read_ahead
+from .prefill import Keep, Known, OnProgress, prefill
+from .read_ahead import read_ahead
 from .report import PrefillReport
 from .worst_case import Case
 

@@ -39,12 +39,14 @@ def llm() -> Llama:
 
 @pytest.fixture(scope="module")
 def document(llm: Llama) -> Document:
-    return llm.read(text=TEXT, name="valley")
+    """One that was asked something before."""
+    document = llm.read(text=TEXT, name="valley")
+    assert document.ask(QUESTIONS[0], max_tokens=1).report.reused == 0
+    return document
 
 
 def test_twenty_questions_each_as_if_asked_alone(llm: Llama, document: Document) -> None:
     """At the same layer, bit for bit: the one that is asked alone gets an ubatch border where the document ends."""
-    document.ask(QUESTIONS[0], max_tokens=1)
     alone = load(kv_policy=POLICY, n_ctx=1024, document_min=None, n_ubatch=len(document.tokens), n_batch=1024)
     for question in QUESTIONS[1:]:
         answer = document.ask(question, max_tokens=3)
