@@ -19,11 +19,13 @@ from ..budget import parse_budget
 from ..document import QUESTION_ROOM
 from ..opening import fit_document, load_document, measure_document
 from ..policies import parse_policy
+from ..report import Progress
 from .chat_commands import is_command, run_command
-from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, piped_lines
+from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from .chat_session import ChatSession
 from .chat_text import facts, plain
 from .errors import one_line_errors
+from .interrupts import Interrupts
 from .progress import PrefillBar
 
 BATCH = 512
@@ -107,6 +109,7 @@ class Chat:
 
     def __init__(self, session: ChatSession, interactive: bool, quiet: bool) -> None:
         self.session, self.interactive, self.quiet = session, interactive, quiet
+        self._interrupts = Interrupts()
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=not interactive)
 
     @property
@@ -141,9 +144,13 @@ class Chat:
     def _serve(self, line: str) -> bool:
         """A question or a command; False: leave. Whatever goes wrong with it, the chat goes on."""
         try:
-            if is_command(line):
-                return run_command(self, line)
-            self._answer(line)
+            with ExitStack() as stack:
+                if self.interactive:
+                    stack.enter_context(no_echo())
+                    stack.enter_context(self._interrupts)
+                if is_command(line):
+                    return run_command(self, line)
+                self._answer(line)
         except KeyboardInterrupt:
             if not self.interactive:
                 raise
@@ -155,19 +162,24 @@ class Chat:
             self._err.print(f"error: {message}", style="red" if self.interactive else None)
         return True
 
+    def _bar(self, title: str, n_prompt: int | None = None) -> PrefillBar:
+        bar = PrefillBar(not self.quiet, self.session.policy, n_prompt, title, self._err)
+
+        def on_progress(progress: Progress) -> None:
+            self._interrupts.check()
+            bar(progress)
+
+        self.session.llm.on_progress = on_progress
+        return bar
+
     def _answer(self, question: str) -> None:
-        session, start = self.session, time.monotonic()
+        session, start, waited = self.session, time.monotonic(), 0.0
         dropped = session.fit(question)
-        bar = PrefillBar(not self.quiet, session.policy, session.n_prompt(question, dropped), "prefill")
-        session.llm.on_progress = bar
-        with bar:
+        with self._bar("prefill", session.n_prompt(question, dropped)) as bar:
             stream = session.ask(question, dropped)
             if dropped:
-                self.note(
-                    f"the oldest {f'{dropped} turns' if dropped > 1 else 'turn'} of the chat no longer fit the context "
-                    f"of {session.llm.n_ctx():,} tokens and {'were' if dropped > 1 else 'was'} dropped"
-                )
-            waited = 0.0
+                what = f"{dropped} turns of the chat do" if dropped > 1 else "turn of the chat does"
+                self.note(f"the oldest {what} not fit the context any more, and will be forgotten")
             try:
                 for piece in stream:
                     if not waited:
@@ -175,11 +187,12 @@ class Chat:
                         waited = time.monotonic() - start
                     sys.stdout.write(plain(piece))
                     sys.stdout.flush()
+                    self._interrupts.check()
             finally:
+                answer = session.keep(question, stream)
                 if waited:
                     sys.stdout.write("\n")
                     sys.stdout.flush()
-                answer = session.keep(question, stream)
         if answer is not None and not self.quiet:
             if not answer.text:
                 self.note("the model had nothing to say")
@@ -188,6 +201,5 @@ class Chat:
 
     def work(self, task: Callable[[Callable[[str], object]], str]) -> str:
         """See `chat_commands.Console`."""
-        with PrefillBar(not self.quiet, self.session.policy, title="working") as bar:
-            self.session.llm.on_progress = bar
+        with self._bar("working") as bar:
             return task(bar.say)

@@ -105,10 +105,7 @@ def _policy(console: Console, argument: str) -> None:
         console.note(f"{policy} is in use already")
         return
     told = console.work(lambda busy: session.switch(policy, busy))
-    turns = len(session.history)
-    console.note(
-        f"{policy}: {told}" + (f"; {turns} turn{'s' * (turns > 1)} of the chat go on with it" if turns else "")
-    )
+    console.note(f"{policy}: {told}" + ("; the chat goes on with its history" if session.history else ""))
 
 
 def _forget(console: Console, argument: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -56,6 +57,7 @@ class TerminalLines:
                 complete_while_typing=True,
                 input=create_input(source),
                 output=create_output(sys.stderr),
+                reserve_space_for_menu=len(NAMES) + 1,
             )
             while True:
                 try:
@@ -65,6 +67,28 @@ class TerminalLines:
                 except KeyboardInterrupt:
                     if not session.default_buffer.text:
                         self._note(HOW_TO_LEAVE)
+
+
+@contextmanager
+def no_echo() -> Iterator[None]:
+    """What is typed meanwhile does not show, and would break a progress bar or an answer; it waits for the prompt."""
+    try:
+        import termios
+
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        before = termios.tcgetattr(terminal)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(terminal, termios.TCSANOW, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
+    finally:
+        os.close(terminal)
 
 
 def piped_lines() -> Iterator[str]:

@@ -12,10 +12,10 @@ from typing import Any
 from .. import models
 from ..answer import Answer, AnswerStream
 from ..chat_prompt import Turn
-from ..document import Document
+from ..document import QUESTION_ROOM, Document
 from ..history import fit_history
 from ..llama import Llama
-from ..opening import Loaded
+from ..opening import SAVED_SUFFIX, Loaded
 from ..policies import Policy
 from ..reading import Overflow
 from ..sections import SectionedDocument
@@ -44,13 +44,8 @@ class ChatSession:
         self.max_tokens, self.temperature = max_tokens, temperature
         self.history: list[Turn] = []
         self.last: Answer | None = None
-        self._folder = TemporaryDirectory(prefix="asl-chat-", ignore_cleanup_errors=True)
-        self._saved = loaded.saved
-        try:
-            self._open(policy)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+        self._aside: TemporaryDirectory[str] | None = None
+        self._open(policy)
 
     def __enter__(self) -> ChatSession:
         return self
@@ -59,7 +54,7 @@ class ChatSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.llm.close()
-        self._folder.cleanup()
+        self._drop_aside()
 
     def _open(self, policy: Policy) -> None:
         self.llm: Llama = models.open_model(self.model, kv_policy=policy, **self.options)
@@ -71,16 +66,17 @@ class ChatSession:
         self.policy = policy
 
     def _document(self, policy: Policy) -> Document:
-        if self._saved is not None and policy.prunes:
-            return self.llm.open_document(self._saved)
-        kind = SectionedDocument if self.overflow == "sections" and self.loaded.saved is None else Document
-        tokens = self.loaded.tokens
-        document = (
-            kind(self.llm, self.loaded.content, self.loaded.name)
-            if tokens is None
-            else Document(self.llm, self.loaded.content, self.loaded.name, tokens)
-        )
-        return self.llm.register_document(document)
+        aside = self._aside_file
+        if aside is not None and policy.prunes:
+            document = self.llm.open_document(aside)
+            self._drop_aside()  # what is mapped of it stays
+            return document
+        loaded = self.loaded
+        if loaded.saved is not None and policy.prunes:
+            return self.llm.open_document(loaded.saved)
+        if self.overflow == "sections" and loaded.tokens is None:
+            return self.llm.register_document(SectionedDocument(self.llm, loaded.content, loaded.name))
+        return self.llm.register_document(Document(self.llm, loaded.content, loaded.name, loaded.tokens))
 
     # ---- questions -------------------------------------------------------------------------------------------------
 
@@ -120,7 +116,7 @@ class ChatSession:
         If that fails the old policy is opened again, and the error is raised. `busy` is told what is being done.
         """
         busy("keeping the document's state")
-        known = self._put_aside()
+        self._put_aside()
         busy("loading")
         old = self.policy
         self.llm.close()
@@ -129,20 +125,47 @@ class ChatSession:
         except BaseException:
             self._open(old)
             raise
-        state = self.document.state
-        if not policy.prunes:
-            return "the document is prefilled anew for each question" + (
-                "; its state is kept for when you come back from it" if known else ""
-            )
-        if state is not None and state.layers:
-            return f"the document's state of {state.layers} layers was taken along"
-        return "there was no state of the document to take along: the next question prefills it"
+        return self._taken_along()
 
-    def _put_aside(self) -> bool:
-        """Save the document's state, if there is any; whether one is there, from now or from before."""
+    def _taken_along(self) -> str:
         state = self.document.state
-        if state is not None and state.layers:
-            path = Path(self._folder.name) / "document.asldoc"
-            self.document.save(path)
-            self._saved = path
-        return self._saved is not None
+        if not self.policy.prunes:
+            kept = "; the one there is waits for the next policy" if self._aside is not None else ""
+            return f"llama.cpp as it is, which uses no state of a document{kept}"
+        if state is None or not state.layers:
+            return "there was no state of the document to take along: the next question prefills it"
+        taken = f"the document's state of {state.layers} layers was taken along"
+        if self._serves():
+            return taken
+        return f"{taken}, but this policy selects earlier than that: the next question prefills the document anew"
+
+    def _serves(self) -> bool:
+        """Whether questions can start from the state that the document has."""
+        cache, entry = self.llm._cache, self.document.entry
+        if cache is None or entry is None:
+            return False
+        n = len(self.document.tokens)
+        latest = cache.latest_layer(cache.plan(n + QUESTION_ROOM), n + QUESTION_ROOM)
+        return cache.store.known(entry, n, latest).n > 0
+
+    @property
+    def _aside_file(self) -> Path | None:
+        return None if self._aside is None else Path(self._aside.name) / f"document{SAVED_SUFFIX}"
+
+    def _put_aside(self) -> None:
+        """Save the document's state, if there is any."""
+        state = self.document.state
+        if state is None or not state.layers:
+            return
+        self._drop_aside()
+        self._aside = TemporaryDirectory(prefix="asl-chat-", ignore_cleanup_errors=True)
+        try:
+            self.document.save(f"{self._aside.name}/document{SAVED_SUFFIX}")
+        except BaseException:
+            self._drop_aside()
+            raise
+
+    def _drop_aside(self) -> None:
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.cleanup()

@@ -31,6 +31,7 @@ class PrefillBar:
         show: False shows nothing; without a terminal nothing is shown either.
         policy, n_prompt: for the time left; see `TimeLeft`.
         title: what is going on before the prefill begins.
+        console: where to show it; what is printed there meanwhile stands above the bar.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class PrefillBar:
         policy: Policy | None = None,
         n_prompt: int | None = None,
         title: str = "loading",
+        console: Console | None = None,
     ) -> None:
-        console = Console(stderr=True)
+        console = console or Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[where]}")
         disable = not (show and console.is_terminal)
         times = TimeElapsedColumn(), _LeftColumn()
@@ -70,7 +72,11 @@ class PrefillBar:
         self._bar.stop()
 
     def __enter__(self) -> PrefillBar:
-        self._bar.start()
+        try:
+            self._bar.start()
+        except BaseException:  # Ctrl-C at this very moment, which must not leave the bar's thread running
+            self.stop()
+            raise
         return self
 
     def __exit__(
