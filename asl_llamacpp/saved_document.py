@@ -75,9 +75,9 @@ def open_document(llm: Any, path: Path) -> Document:
     try:
         saved = {str(name): str(value) for name, value in file.header["fingerprint"].items()}
         check_matches(saved, document_fingerprint(llm), path)
-        content = _content(file)
+        name, content = saved_content(file)
         state = _state(llm, file)
-        document = Document(llm, content, str(file.header["name"]), state.tokens.tolist())
+        document = Document(llm, content, name, state.tokens.tolist())
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
     if document.n_head != file.header["n_head"] or not np.array_equal(document.tokens, state.tokens):
@@ -85,13 +85,17 @@ def open_document(llm: Any, path: Path) -> Document:
     return llm.register_document(document, state)  # type: ignore[no-any-return]
 
 
-def _content(file: DocumentFile) -> DocumentText:
-    sources = [
-        Source(str(s["name"]), str(s["text"]), tuple(Mark(start, page, section) for start, page, section in s["marks"]))
-        for s in file.header["sources"]
-    ]
-    parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
-    return DocumentText(str(file.header["text"]), parts)
+def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
+    """The document's name and text, which any model can read; DocumentFileError if the file has none."""
+    try:
+        sources = [
+            Source(str(s["name"]), str(s["text"]), tuple(Mark(*mark) for mark in s["marks"]))
+            for s in file.header["sources"]
+        ]
+        parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
+        return str(file.header["name"]), DocumentText(str(file.header["text"]), parts)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DocumentFileError(f"{file.path} is not a document that this version understands: {error!r}") from None
 
 
 def _state(llm: Any, file: DocumentFile) -> DocumentState:

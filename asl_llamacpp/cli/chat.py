@@ -1,0 +1,205 @@
+"""`asl-llamacpp chat`: many questions about the same documents."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .. import models
+from ..budget import parse_budget
+from ..document import QUESTION_ROOM
+from ..opening import fit_document, load_document, measure_document
+from ..policies import parse_policy
+from ..report import Progress
+from .chat_commands import is_command, run_command
+from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
+from .chat_session import ChatSession
+from .chat_text import facts, plain
+from .errors import one_line_errors
+from .interrupts import Interrupts
+from .progress import PrefillBar
+
+BATCH = 512
+ROOM = 2048
+"""Tokens beside the document in an automatic context: for the history, a question and its answer."""
+
+
+class OnOverflow(str, Enum):
+    error = "error"
+    sections = "sections"
+
+
+def chat(
+    documents: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DOC...",
+            help="Text, Markdown, PDF, DOCX, HTML or EPUB files, read one after another, or one saved .asldoc file.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
+    ] = "asl",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="What the KV cache may hold: 2048 (tokens), 10% (of the prompt) or 2GiB.", show_default="no limit"
+        ),
+    ] = None,
+    n_ctx: Annotated[
+        int | None,
+        typer.Option(min=1, help="Context, tokens.", show_default=f"the document and {ROOM} tokens, if the model can"),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
+    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
+    rpc: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
+    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = BATCH,
+    overflow: Annotated[
+        OnOverflow,
+        typer.Option(help="A document longer than the context: refuse it, or ask it section by section."),
+    ] = OnOverflow.error,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
+) -> None:
+    """Ask many questions about the same documents. Only the first one has to wait for all of the text."""
+    with one_line_errors():
+        kv_policy = parse_policy(policy)
+        interactive = is_interactive(documents)
+        path = models.find_model(model)
+        loaded = load_document(documents)
+        size = measure_document(path, loaded)
+        room = max(ROOM, QUESTION_ROOM + max_tokens)
+        options: dict[str, Any] = {
+            "n_ctx": fit_document(size, room, QUESTION_ROOM + max_tokens, n_ctx, overflow.value),
+            "n_batch": max(BATCH, ubatch),
+            "n_ubatch": ubatch,
+            "n_threads": threads,
+            "n_threads_batch": threads,
+            "n_gpu_layers": n_gpu_layers,
+            "rpc_servers": rpc,
+            "kv_budget": parse_budget(budget),
+        }
+        with ExitStack() as stack:
+            with PrefillBar(not quiet) as bar:
+                arguments = (path, loaded, kv_policy, {**options, "on_progress": bar})
+                session = stack.enter_context(ChatSession(*arguments, overflow.value, max_tokens, temperature))
+            Chat(session, interactive, quiet).run("-" not in documents)
+
+
+class Chat:
+    """Asks the session what comes in, and prints what comes out: answers on stdout, everything else on stderr."""
+
+    def __init__(self, session: ChatSession, interactive: bool, quiet: bool) -> None:
+        self.session, self.interactive, self.quiet = session, interactive, quiet
+        self._interrupts = Interrupts()
+        self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=not interactive)
+
+    @property
+    def width(self) -> int:
+        return min(self._err.width, 100)
+
+    def note(self, text: str) -> None:
+        self._err.print(text, style="dim" if self.interactive else None)
+
+    def run(self, from_stdin: bool = True) -> None:
+        """Until there are no more lines, or /quit."""
+        lines: Iterable[str] = TerminalLines(self.note, from_stdin) if self.interactive else piped_lines()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: self.note(f"warning: {message}")
+            if self.interactive and not self.quiet:
+                self._greet()
+            for line in lines:
+                if line.strip() and not self._serve(line.strip()):
+                    return
+
+    def _greet(self) -> None:
+        document, llm = self.session.document, self.session.llm
+        known = document.state
+        self.note(
+            f"{plain(document.name)}, {document.n_tokens:,} tokens"
+            + (", saved with its state" if known is not None and known.layers else "")
+            + f" · {llm.metadata.get('general.name') or self.session.model.name}, context {llm.n_ctx():,} tokens"
+            + f" · {self.session.policy}"
+        )
+        self.note(HOW_TO_LEAVE)
+
+    def _serve(self, line: str) -> bool:
+        """A question or a command; False: leave. Whatever goes wrong with it, the chat goes on."""
+        try:
+            with ExitStack() as stack:
+                if self.interactive:
+                    stack.enter_context(no_echo())
+                    stack.enter_context(self._interrupts)
+                if is_command(line):
+                    return run_command(self, line)
+                self._answer(line)
+        except KeyboardInterrupt:
+            if not self.interactive:
+                raise
+            self.note("stopped")
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError, ImportError, MemoryError, RuntimeError) as error:
+            message = " ".join(str(error).split()) or type(error).__name__
+            self._err.print(f"error: {message}", style="red" if self.interactive else None)
+        return True
+
+    def _bar(self, title: str, n_prompt: int | None = None) -> PrefillBar:
+        bar = PrefillBar(not self.quiet, self.session.policy, n_prompt, title, self._err)
+
+        def on_progress(progress: Progress) -> None:
+            self._interrupts.check()
+            bar(progress)
+
+        self.session.llm.on_progress = on_progress
+        return bar
+
+    def _answer(self, question: str) -> None:
+        session, start, waited = self.session, time.monotonic(), 0.0
+        dropped = session.fit(question)
+        with self._bar("prefill", session.n_prompt(question, dropped)) as bar:
+            stream = session.ask(question, dropped)
+            if dropped:
+                what = f"{dropped} turns of the chat do" if dropped > 1 else "turn of the chat does"
+                self.note(f"the oldest {what} not fit the context any more, and will be forgotten")
+            try:
+                for piece in stream:
+                    if not waited:
+                        bar.stop()
+                        waited = time.monotonic() - start
+                    sys.stdout.write(plain(piece))
+                    sys.stdout.flush()
+                    self._interrupts.check()
+            finally:
+                answer = session.keep(question, stream)
+                if waited:
+                    sys.stdout.write("\n")
+                    sys.stdout.flush()
+        if answer is not None and not self.quiet:
+            if not answer.text:
+                self.note("the model had nothing to say")
+            if self.interactive:
+                self.note(facts(answer.report, waited, answer.finish_reason, session.max_tokens) + "\n")
+
+    def work(self, task: Callable[[Callable[[str], object]], str]) -> str:
+        """See `chat_commands.Console`."""
+        with self._bar("working") as bar:
+            return task(bar.say)

@@ -1,0 +1,105 @@
+"""Where a chat's lines come from: an edited line in a terminal, or a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import HTML
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import create_output
+
+from ..policies import POLICIES
+from ..sources import STDIN
+from .chat_commands import COMMANDS, NAMES
+
+HOW_TO_LEAVE = "Ctrl-D or /quit leaves, /help lists the commands"
+
+
+class CommandCompleter(Completer):
+    """Completes /commands, and what follows them; questions are left alone."""
+
+    def __init__(self) -> None:
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        name, space, argument = document.text_before_cursor.partition(" ")
+        if not name.startswith("/"):
+            return
+        if not space:
+            for known in NAMES:
+                if known.startswith(name):
+                    told = COMMANDS[known][1] if known in COMMANDS else "leave"
+                    yield Completion(known, -len(name), display_meta=told)
+        elif name == "/policy":
+            yield from (Completion(policy, -len(argument)) for policy in POLICIES if policy.startswith(argument))
+        elif name in ("/save", "/evidence"):
+            yield from self._paths.get_completions(Document(argument), complete_event)
+
+
+class TerminalLines:
+    """Lines that are typed, with a history and completion. The prompt goes to stderr: stdout is for answers."""
+
+    def __init__(self, note: Callable[[str], object], from_stdin: bool = True) -> None:
+        self._note, self._from_stdin = note, from_stdin
+
+    def __iter__(self) -> Iterator[str]:
+        # standard input may have been the document
+        with nullcontext(sys.stdin) if self._from_stdin else Path("/dev/tty").open() as source:
+            session: PromptSession[str] = PromptSession(
+                completer=CommandCompleter(),
+                complete_while_typing=True,
+                input=create_input(source),
+                output=create_output(sys.stderr),
+                reserve_space_for_menu=len(NAMES) + 1,
+            )
+            while True:
+                try:
+                    yield session.prompt(HTML("<ansigreen><b>&gt;</b></ansigreen> "))
+                except EOFError:
+                    return
+                except KeyboardInterrupt:
+                    if not session.default_buffer.text:
+                        self._note(HOW_TO_LEAVE)
+
+
+@contextmanager
+def no_echo() -> Iterator[None]:
+    """What is typed meanwhile does not show, and would break a progress bar or an answer; it waits for the prompt."""
+    try:
+        import termios
+
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        before = termios.tcgetattr(terminal)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(terminal, termios.TCSANOW, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
+    finally:
+        os.close(terminal)
+
+
+def piped_lines() -> Iterator[str]:
+    """The lines of standard input."""
+    yield from sys.stdin
+
+
+def is_interactive(documents: list[str]) -> bool:
+    """Whether there is somebody to type; ValueError if standard input has to be the document and the questions."""
+    if STDIN not in documents:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+    if not sys.stderr.isatty():
+        raise ValueError("standard input is the document, so questions cannot come from it: name a file")
+    return True

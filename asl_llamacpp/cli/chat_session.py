@@ -1,0 +1,171 @@
+"""A chat about one document, without any terminal: the model, the document, the history, and a change of policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+from .. import models
+from ..answer import Answer, AnswerStream
+from ..chat_prompt import Turn
+from ..document import QUESTION_ROOM, Document
+from ..history import fit_history
+from ..llama import Llama
+from ..opening import SAVED_SUFFIX, Loaded
+from ..policies import Policy
+from ..reading import Overflow
+from ..sections import SectionedDocument
+
+
+class ChatSession:
+    """Opens the model when it is made; to be used with `with`.
+
+    llm, document  change with the policy
+    history        turns that the next question follows
+    last           the last answer, also one that was stopped; None: there is none
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        loaded: Loaded,
+        policy: Policy,
+        options: dict[str, Any],
+        overflow: Overflow = "error",
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+    ) -> None:
+        self.model, self.loaded, self.policy = model, loaded, policy
+        self.options, self.overflow = options, overflow
+        self.max_tokens, self.temperature = max_tokens, temperature
+        self.history: list[Turn] = []
+        self.last: Answer | None = None
+        self._aside: TemporaryDirectory[str] | None = None
+        self._open(policy)
+
+    def __enter__(self) -> ChatSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.llm.close()
+        self._drop_aside()
+
+    def _open(self, policy: Policy) -> None:
+        self.llm: Llama = models.open_model(self.model, kv_policy=policy, **self.options)
+        try:
+            self.document = self._document(policy)
+        except BaseException:
+            self.llm.close()
+            raise
+        self.policy = policy
+
+    def _document(self, policy: Policy) -> Document:
+        aside = self._aside_file
+        if aside is not None and policy.prunes:
+            document = self.llm.open_document(aside)
+            self._drop_aside()  # what is mapped of it stays
+            return document
+        loaded = self.loaded
+        if loaded.saved is not None and policy.prunes:
+            return self.llm.open_document(loaded.saved)
+        if self.overflow == "sections" and loaded.tokens is None:
+            return self.llm.register_document(SectionedDocument(self.llm, loaded.content, loaded.name))
+        return self.llm.register_document(Document(self.llm, loaded.content, loaded.name, loaded.tokens))
+
+    # ---- questions -------------------------------------------------------------------------------------------------
+
+    def fit(self, question: str) -> int:
+        """How many of the oldest turns must be dropped for `question`."""
+        kept = fit_history(self.document, question, self.history, self.max_tokens, self.llm.n_ctx())
+        return len(self.history) - len(kept)
+
+    def n_prompt(self, question: str, n_dropped: int) -> int | None:
+        """Tokens of the whole prompt; None for a document that is read by sections."""
+        return len(self.document.prompt(question, self.history[n_dropped:])) if self.document.fits else None
+
+    def ask(self, question: str, n_dropped: int = 0) -> AnswerStream:
+        """The answer, piece by piece; the oldest turns are dropped for good. See `Document.ask` for the errors."""
+        history = self.history[n_dropped:]
+        stream = self.document.ask(
+            question, history=history, max_tokens=self.max_tokens, stream=True, temperature=self.temperature
+        )
+        self.history = history
+        return stream
+
+    def keep(self, question: str, stream: AnswerStream) -> Answer | None:
+        """End an answer, and remember what there is of it; None if the prefill was not through."""
+        stream.close()
+        with suppress(RuntimeError):
+            self.last = stream.answer
+            if self.last.text:
+                self.history.append(Turn(question, self.last.text))
+            return self.last
+        return None
+
+    # ---- policies --------------------------------------------------------------------------------------------------
+
+    def switch(self, policy: Policy, busy: Callable[[str], object] = print) -> str:
+        """Open the model anew under another policy, and take document and history along; what happened, in words.
+
+        If that fails the old policy is opened again, and the error is raised. `busy` is told what is being done.
+        """
+        busy("keeping the document's state")
+        self._put_aside()
+        busy("loading")
+        old = self.policy
+        self.llm.close()
+        try:
+            self._open(policy)
+        except BaseException:
+            self._open(old)
+            raise
+        return self._taken_along()
+
+    def _taken_along(self) -> str:
+        state = self.document.state
+        if not self.policy.prunes:
+            kept = "; the one there is waits for the next policy" if self._aside is not None else ""
+            return f"llama.cpp as it is, which uses no state of a document{kept}"
+        if state is None or not state.layers:
+            return "there was no state of the document to take along: the next question prefills it"
+        taken = f"the document's state of {state.layers} layers was taken along"
+        if self._serves():
+            return taken
+        return f"{taken}, but this policy selects earlier than that: the next question prefills the document anew"
+
+    def _serves(self) -> bool:
+        """Whether questions can start from the state that the document has."""
+        cache, entry = self.llm._cache, self.document.entry
+        if cache is None or entry is None:
+            return False
+        n = len(self.document.tokens)
+        latest = cache.latest_layer(cache.plan(n + QUESTION_ROOM), n + QUESTION_ROOM)
+        return cache.store.known(entry, n, latest).n > 0
+
+    @property
+    def _aside_file(self) -> Path | None:
+        return None if self._aside is None else Path(self._aside.name) / f"document{SAVED_SUFFIX}"
+
+    def _put_aside(self) -> None:
+        """Save the document's state, if there is any."""
+        state = self.document.state
+        if state is None or not state.layers:
+            return
+        self._drop_aside()
+        self._aside = TemporaryDirectory(prefix="asl-chat-", ignore_cleanup_errors=True)
+        try:
+            self.document.save(f"{self._aside.name}/document{SAVED_SUFFIX}")
+        except BaseException:
+            self._drop_aside()
+            raise
+
+    def _drop_aside(self) -> None:
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.cleanup()

@@ -1,0 +1,58 @@
+"""What a chat prints about an answer: its passages, and a line of facts."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+
+from ..answer import Answer
+from ..evidence import Span
+from ..heat_text import place_text
+from ..report import PrefillReport
+
+_PASSAGE = 480
+
+_PRUNED = (
+    "The model saw nothing but such passages in its deeper layers, ranked here by the attention that the question paid "
+    "them. That is no proof that the answer rests on them."
+)
+_WHOLE = (
+    "Nothing was pruned: the model saw the whole document. The passages are ranked by the attention that the question "
+    "paid them at one layer. That is no proof that the answer rests on them."
+)
+
+
+def plain(text: str) -> str:
+    """Without control characters, which a document or an answer could use to play tricks on the terminal."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+
+
+def evidence_lines(answer: Answer, most: int, width: int) -> Iterator[str]:
+    """The best passages with their place and score, and what they are worth."""
+    found = answer.evidence
+    for number, span in enumerate(found[:most], 1):
+        yield f"{number}. {_where(span)}"
+        passage = textwrap.shorten(plain(span.text), _PASSAGE, placeholder=" ...")
+        yield from textwrap.wrap(passage, width, initial_indent="   ", subsequent_indent="   ")
+    if not found:
+        yield "No passage was kept."
+    worth = _PRUNED if answer.report.selected is not None else _WHOLE
+    yield f"{min(most, len(found))} of {len(found)} passages. {worth}"
+
+
+def _where(span: Span) -> str:
+    place = place_text(span.page, span.section)
+    return plain(" · ".join(filter(None, (span.source, place, f"attention {span.score:.2f}"))))
+
+
+def facts(report: PrefillReport, waited: float, finish_reason: str, max_tokens: int) -> str:
+    """One line about how an answer came about."""
+    parts = [f"first word after {waited:.1f} s"]
+    if report.reused:
+        parts.append(f"{report.reused:,} of {report.n_prompt:,} tokens known")
+    if report.selected is not None:
+        parts.append(f"{report.n_selected:,} of {report.n_prompt:,} went on after layer {report.selection_layer}")
+    if finish_reason == "length":
+        parts.append(f"cut at {max_tokens} tokens, see --max-tokens")
+    return " · ".join(parts)
