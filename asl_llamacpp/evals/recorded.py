@@ -101,7 +101,7 @@ class RecordedPrompt:
         return found
 
     def depth(self, policy: Policy) -> int:
-        """Layers that all tokens run through under a resolved `policy`: up to its selection, all if nothing is selected.
+        """Layers that all tokens run through under a resolved `policy`: up to the selected one, or all.
 
         The rule is applied to `window_sums`, which are those that a prefill from `state` computes.
         """

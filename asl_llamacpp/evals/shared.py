@@ -40,8 +40,8 @@ class _RecordedStore(DocumentStore):
 class SharedLlama:
     """A `Llama` whose policy changes from answer to answer, and the prompt that it has run through all layers.
 
-    The answers are those of an ordinary `Llama` with that policy: the prefill is the ordinary one, but for known tokens,
-    as for a second question about a document. Seconds tell nothing.
+    The answers are those of an ordinary `Llama` with that policy: the prefill is the ordinary one, but for known
+    tokens, as for a second question about a document. Seconds tell nothing.
     """
 
     def __init__(self, llm: Llama) -> None:
@@ -71,6 +71,6 @@ class SharedLlama:
 
 @contextmanager
 def open_shared(path: str | Path, **options: Any) -> Iterator[SharedLlama]:
-    """A `SharedLlama` of the model at `path`; `options` are `Llama`'s, without a policy. Errors as `models.open_model`."""
+    """A `SharedLlama` of the model at `path`, with `Llama`'s options but for the policy. Errors as `open_model`."""
     with closing(models.open_model(path, **{**options, "kv_policy": "asl", "document_min": None})) as llm:
         yield SharedLlama(llm)
