@@ -305,8 +305,8 @@ def read_ahead(
                     engine.compress(il, window_cells(layers[il].n_head_kv, len(tokens), 1))
         if copier is None:
             engine.hold(len(tokens))
-            engine.park(_READ_AHEAD)
-            engine.unpark(_READ_AHEAD)
+            engine.park(READ_AHEAD)
+            engine.unpark(READ_AHEAD)
         else:
             engine.abort()
     except BaseException:
@@ -316,7 +316,7 @@ def read_ahead(
         engine.progress = None
 
 
-_READ_AHEAD = 2**31 - 1
+READ_AHEAD = 2**31 - 1
 """The number that a document is parked under to end its prefill early."""
 
 
