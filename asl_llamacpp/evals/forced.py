@@ -36,7 +36,7 @@ class ForcedSelection:
         self._known: dict[tuple[int, bytes], Likelihood] = {}
 
     def at(self, layer: int, positions: Ints) -> Likelihood:
-        """Select `positions`, int32, sorted, the last token among them, after `layer`; the last layer: all tokens stay."""
+        """Select `positions`, int32, sorted, with the last token, after `layer`; after the last layer: nothing."""
         key = layer, positions.tobytes()
         if key not in self._known:
             self._known[key] = self._at(layer, positions)
@@ -86,4 +86,4 @@ class ForcedSelection:
         return Likelihood(float((chosen - total).sum()), bool((logits.argmax(axis=1) == answer).all()))
 
     def _row(self, pointer: object) -> Floats:
-        return np.ctypeslib.as_array(pointer, shape=(self.llm.n_vocab(),)).copy()  # type: ignore[call-overload,no-any-return]
+        return np.ctypeslib.as_array(pointer, shape=(self.llm.n_vocab(),)).copy()
