@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,35 @@ def test_the_policies_differ(shared: SharedLlama) -> None:
         "the rule": (11, False), "forced": (22, True), "never": (None, False), "fastkv": (14, True),
         "gemfilter": (12, True),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("swa_full", [False, True])
+def test_sliding_windows(gemma_path: Path, swa_full: bool) -> None:
+    """Layer 5 is the first of full attention; gemfilter selects there, and compresses it first."""
+    settings: dict[str, Any] = {"swa_full": swa_full, "n_ctx": 768, "document_min": None}
+    settings |= {"n_batch": 600, "n_ubatch": 600 - TAIL}
+    llm = load(gemma_path, **settings)
+    tokens = llm.tokenize(b"It was the best of times, it was the worst of times. The key is 4711. " * 40)[:600]
+    shared = SharedLlama(llm)
+    shared.record(tokens, TAIL)
+    for policy, budget, layer in (("gemfilter:select_k=128", None, 5), ("fastkv:layer=11,select_k=128", 100, 11)):
+        alone = load(gemma_path, kv_policy=policy, kv_budget=budget, **settings)
+        shared.set_policy(parse_policy(policy), budget)
+        assert greedy(llm, tokens, 3) == greedy(alone, tokens, 3)
+        assert logits(llm).tobytes() == logits(alone).tobytes()
+        report = llm.last_prefill
+        assert report is not None and report.selection_layer == layer and report.reused == 600 - TAIL
+        alone.close()
+    llm.close()
+
+
+def test_a_selection_after_the_first_layer(shared: SharedLlama) -> None:
+    for policy, budget in (("fastkv:layer=0,select_k=128", 100), ("fastkv:layer=0,select_k=128", None)):
+        shared.set_policy(parse_policy(policy), budget)
+        alone = load(kv_policy=policy, kv_budget=budget, n_ubatch=N - TAIL, document_min=None)
+        assert greedy(shared.llm, PROMPTS[0], 2) == greedy(alone, PROMPTS[0], 2)
+        assert logits(shared.llm).tobytes() == logits(alone).tobytes()
+        alone.close()
 
 
 def test_a_prompt_no_longer_than_the_tail(shared: SharedLlama) -> None:

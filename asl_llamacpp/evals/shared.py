@@ -34,7 +34,7 @@ class _RecordedStore(DocumentStore):
         return (self.entry, self.prompt.n_known) if same else (None, 0)
 
     def known(self, entry: Entry, n: int, latest: int | None) -> Known:
-        return Known(n, self.il, self.prompt.state(self.il).first_tokens(n))
+        return Known(n, self.il, self.prompt.state(self.il).first_tokens(n)) if self.il > 0 else Known()
 
 
 class SharedLlama:
@@ -66,7 +66,11 @@ class SharedLlama:
         store = _RecordedStore(self.engine, self.shape, llm.n_embd(), self.prompt, self.prompt.n_layer)
         llm._policy, llm._budget = policy, budget
         llm._cache = PrunedCache(self.engine, policy, self.shape, budget, store)
-        store.il = self.prompt.depth(llm._cache.plan(len(self.prompt.tokens)).policy)
+        planned = llm._cache.plan(len(self.prompt.tokens))
+        store.il = self.prompt.depth(planned.policy)
+        # the engine does not compress the last known layer unless it has compressed one before
+        if self.prompt.scored[:1] == [store.il - 1] and llm._cache.leaves_device(planned, len(self.prompt.tokens)):
+            store.il -= 1
 
 
 @contextmanager
