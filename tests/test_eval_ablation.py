@@ -112,9 +112,19 @@ def made_up(seed: int, sample: int, best: int) -> dict[str, Any]:
         "tried": dict.fromkeys(("sum", "max", "max4"), ways),
         "settings": {"window=32": [22, -1.0, False, 0.5], "kernel=1": [22, -3.0, False, None]},
     }  # fmt: skip
-    key = {"model": "m", "task": "t", "length": 9, "sample": sample, "seed": seed, "policy": "ablation", "budget": None}
+    key = {
+        "model": "m",
+        "task": "t",
+        "length": 256,
+        "sample": sample,
+        "seed": seed,
+        "policy": "ablation",
+        "budget": None,
+    }
     return {
         **key,
+        "policy": "ablation",
+        "budget": None,
         "n_layer": 30,
         "l_min": 9,
         "l_max": 22,
@@ -143,6 +153,7 @@ def test_fitted_rules_are_judged_on_the_other_half() -> None:
     # the best fixed layer of seed 1 is 17, used for seed 0; and the other way round
     assert found["fitted layer"].layer.tolist() == [17] * 5 + [12] * 5
     assert found["best layer of each prompt"].regret.max() == 0
+    assert found["best layer of each prompt"].work[0] == pytest.approx((11 + 19 / 4) / 30)
     assert Signal("entropy", below=True).fit(tried(LINES, "1/4")) > 0.2
 
 

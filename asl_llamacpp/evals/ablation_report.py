@@ -24,7 +24,8 @@ Mean log-probability of the right answer's tokens (nats), over {n} prompts that 
 pruning ({skipped} others were left out, {failed} failed): {tasks}. Regret: how much less likely than with selection at
 the best layer of that prompt. Intervals: 95 %, bootstrap over prompts. p: paired permutation test, with Holm's
 correction over a table. Fitted: on the prompts of the other half of the seeds. greedy: prompts at which each token of
-the right answer is the most likely one. kept: share of the answer's tokens in the prompt that are selected.
+the right answer is the most likely one. kept: share of the answer's tokens in the prompt that are selected. work:
+tokens times layers of the prefill, against an unpruned one: late layers lose little because they prune little.
 """
 
 
@@ -73,17 +74,18 @@ def _rules(found: list[Outcome]) -> str:
     compared = [one for one in found if one is not paper and one.name != "best layer of each prompt"]
     pairs = {one.name: compare(one.regret.tolist(), paper.regret.tolist()) for one in compared}
     corrected = dict(zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True))
-    rows = [("rule", "regret [95 %]", "against the paper's", "p (Holm)", "layer", "fires", "greedy", "fitted")]
+    rows = [("rule", "regret [95 %]", "against the paper's", "p (Holm)", "layer", "fires", "work", "greedy", "fitted")]
     for one in found:
         pair = pairs.get(one.name)
         rows.append(
             (
                 one.name,
-                _mean(one.regret.tolist()),
+                _mean(one.regret.tolist()) if one.regret.any() else "0",
                 "-" if pair is None else f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]",
                 "-" if pair is None else f"{corrected[one.name]:.3f}",
                 f"{one.layer.mean():.1f}",
                 f"{100 * one.fired.mean():.0f} %",
+                f"{one.work.mean():.2f}",
                 f"{one.greedy.mean():.2f}",
                 one.note or "-",
             )

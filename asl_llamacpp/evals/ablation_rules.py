@@ -25,11 +25,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tried:
-    """One prompt at one budget; `logprob`, `greedy` and `kept` by how scores were combined, then by layer."""
+    """One prompt at one budget, `share`; `logprob`, `greedy` and `kept` by how scores were combined, then by layer."""
 
     seed: int
     sample: int
     task: str
+    share: float
     n_layer: int
     l_min: int
     l_max: int
@@ -49,6 +50,10 @@ class Tried:
     def deepest(self) -> int:
         return max(self.logprob["sum"])
 
+    def work(self, layer: int) -> float:
+        """Tokens times layers of a prefill that selects there, against those of an unpruned one."""
+        return (layer + 1 + self.share * (self.n_layer - layer - 1)) / self.n_layer
+
     def regret(self, layer: int) -> float:
         return self.best - self.logprob["sum"][layer]
 
@@ -67,6 +72,7 @@ def _tried(line: Line, budget: str) -> Tried:
         seed=line["seed"],
         sample=line["sample"],
         task=line["task"],
+        share=found["k"] / line["length"],
         n_layer=line["n_layer"],
         l_min=l_min,
         l_max=line["l_max"],
@@ -128,6 +134,7 @@ class Outcome:
     layer: Floats
     fired: Floats
     greedy: Floats
+    work: Floats
     note: str = ""
 
 
@@ -136,7 +143,8 @@ def outcome(name: str, prompts: Sequence[Tried], choices: Sequence[Choice], note
     regret = np.array([prompt.regret(layer) for prompt, (layer, _) in pairs])
     greedy = np.array([float(prompt.greedy["sum"][layer]) for prompt, (layer, _) in pairs])
     layers, fired = np.array([float(layer) for layer, _ in choices]), np.array([float(own) for _, own in choices])
-    return Outcome(name, regret, layers, fired, greedy, note)
+    work = np.array([prompt.work(layer) for prompt, (layer, _) in pairs])
+    return Outcome(name, regret, layers, fired, greedy, work, note)
 
 
 PAPER = f"V / V at L_min < {TAU:g}"
@@ -186,7 +194,8 @@ def _fitted(
 ) -> Outcome:
     """Each half is judged by what was fitted on the other one."""
     half = halves(prompts)
-    others = [[p for p, h in zip(prompts, half, strict=True) if h != mine] or list(prompts) for mine in (0, 1)]
-    values = [fit(other) for other in others]
+    others = [[p for p, h in zip(prompts, half, strict=True) if h != mine] for mine in (0, 1)]
+    values = [fit(other or prompts) for other in others]
     choices = [choose(p, values[h]) for p, h in zip(prompts, half, strict=True)]
-    return outcome(name, prompts, choices, " / ".join(f"{value:.3g}" for value in values))
+    note = " / ".join(f"{value:.3g}" for value in values)
+    return outcome(name, prompts, choices, note if all(others) else f"{note}, on the same prompts")
