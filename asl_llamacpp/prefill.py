@@ -66,7 +66,7 @@ class _Prefill:
         self.window = min(getattr(policy, "window", 1), len(tokens))
         self.kernel: int = getattr(policy, "kernel", 1)
         # the first of two passes leaves nothing behind, once it is sure that there will be a second one
-        self.drops = policy.two_passes and self.selector.surely_decides
+        self.drops = policy.two_passes and self.selector.prunes and self.selector.surely_decides
         self.phase = "shallow"
         self.seconds = {"shallow": 0.0, "selection": 0.0, "deep": 0.0}
         self.peak_bytes = 0
@@ -247,7 +247,8 @@ def prefill(
         decision = state.run()
         engine.end()
     except BaseException:
-        if engine.info().n_tokens > 0:  # otherwise the engine has ended it, and a document in it is whole
+        # if no prefill is in progress any more, the engine has ended it, and a document in it is whole
+        if engine.info().n_tokens > 0 and not engine.set_aside():
             engine.abort()
         raise
     finally:

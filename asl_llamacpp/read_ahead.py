@@ -10,9 +10,6 @@ from .engine.binding import Engine
 from .prefill import OnProgress
 from .report import Progress
 
-_PARKED = 2**31 - 1
-"""The number that a document is parked under to end its prefill early."""
-
 
 def read_ahead(
     engine: Engine,
@@ -43,8 +40,7 @@ def read_ahead(
                     engine.compress(il, window_cells(layers[il].n_head_kv, len(tokens), 1))
         if copier is None:
             engine.hold(len(tokens))
-            engine.park(_PARKED)
-            engine.unpark(_PARKED)
+            engine.set_aside()
         else:
             engine.abort()
     except BaseException:

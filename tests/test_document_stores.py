@@ -179,3 +179,37 @@ def test_an_interrupted_question_keeps_the_document() -> None:
         greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
     llm.on_progress = None
     same_as_alone(llm, DOCUMENTS[0] + QUESTIONS[1], {"kv_policy": PRUNE})
+
+
+def test_an_interrupt_between_two_layers_keeps_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python runs and not the engine, whose callback it does not come from."""
+    from asl_llamacpp import prefill
+
+    llm = load(kv_policy=PRUNE, document_min=200)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for method in ("run_layers", "go_on_with", "keep_document"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(prefill._Prefill, method, interrupt)
+            greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
+        (known,) = llm.documents
+        assert known.layers == 15, method
+    same_as_alone(llm, DOCUMENTS[0] + QUESTIONS[1], {"kv_policy": PRUNE})
+
+
+@pytest.mark.parametrize("settings", [{"kv_budget": 100}, {"kv_policy": "gemfilter:layer=5,select_k=128"}])
+def test_the_first_layer_that_is_compressed_may_be_the_last_known(gemma_path: Path, settings: dict[str, Any]) -> None:
+    """All layers before the first with full attention have sliding windows, which are never compressed."""
+    n_ubatch = len(DOCUMENTS[0])
+    options = {"kv_policy": "fastkv:layer=5,select_k=128,window=16", "n_ubatch": n_ubatch, **settings}
+    llm = load(gemma_path, document_min=256, **options)
+    for question in QUESTIONS[:2]:
+        answer = greedy(llm, DOCUMENTS[0] + question, 3)
+    report = report_of(llm)
+    assert report.reused == n_ubatch
+    alone = load(gemma_path, document_min=None, **options)
+    assert greedy(alone, DOCUMENTS[0] + QUESTIONS[1], 3) == answer
+    assert logits(alone).tobytes() == logits(llm).tobytes()

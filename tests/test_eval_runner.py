@@ -64,7 +64,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeLlama]:
 
 
 def small(model: Path, out: Path, **changed: Any) -> int:
-    given: dict[str, Any] = {"n_samples": 2, "seeds": (0, 1), "budgets": ["1/4", "1/8"], **changed}
+    given: dict[str, Any] = {"n_samples": 2, "seeds": (0, 1), "budgets": ["1/4", "1/8"], "shared": False, **changed}
     return run(model, ["niah_single_1", "passkey"], [300], ["full", "asl"], out, **given)
 
 
@@ -113,7 +113,7 @@ def test_failed_sample_is_a_line(smollm2_path: Path, tmp_path: Path, fake: type[
 
 def test_prompt_that_cannot_be_made_is_an_error_line(smollm2_path: Path, tmp_path: Path, fake: Any) -> None:
     out = tmp_path / "run.jsonl"
-    run(smollm2_path, ["cwe"], [100], ["full"], out, n_samples=1, seeds=[0])
+    run(smollm2_path, ["cwe"], [100], ["full"], out, n_samples=1, seeds=[0], shared=False)
     assert "needs" in read_lines(out)[0]["error"]
 
 
@@ -182,7 +182,7 @@ def test_results_file(tmp_path: Path) -> None:
 
 def test_small_evaluation_from_end_to_end(smollm2_path: Path, tmp_path: Path) -> None:
     what = ["--task", "niah_single_2", "--length", "600", "--policy", "full", "--policy", "asl", "--budget", "1/4"]
-    how = ["--samples", "2", "--seeds", "1", "--threads", "1", "--out", str(tmp_path)]
+    how = ["--samples", "2", "--seeds", "1", "--threads", "1", "--separate", "--out", str(tmp_path)]
     result = invoke("eval", "-m", str(smollm2_path), *what, *how)
     assert result.exit_code == 0, result.output
     lines = read_lines(tmp_path / "run.jsonl")
@@ -198,6 +198,34 @@ def test_small_evaluation_from_end_to_end(smollm2_path: Path, tmp_path: Path) ->
     again = invoke("eval", "--report", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "again"))
     assert again.exit_code == 0 and again.stdout == result.stdout
     assert (tmp_path / "again" / "accuracy-ruler.png").exists()
+
+
+def test_shared_prefills_give_the_same_lines(smollm2_path: Path, tmp_path: Path) -> None:
+    """All but the seconds; an ubatch ends where the window begins, so that not even a rounding differs."""
+    found = []
+    for shared in (False, True):
+        out = tmp_path / f"{shared}.jsonl"
+        policies = ["asl+budget", "snapkv", "gemfilter"]
+        how: dict[str, Any] = {
+            "n_samples": 1,
+            "seeds": [0],
+            "budgets": ["1/4"],
+            "n_threads": 1,
+            "n_threads_batch": 1,
+            "n_ubatch": 368,
+        }
+        assert run(smollm2_path, ["vt", "passkey"], [400], policies, out, shared=shared, **how) == 6
+        lines = sorted(read_lines(out), key=lambda one: str(key_of(one)))
+        times = [one.pop(name) for one in lines for name in ("prefill_seconds", "seconds")]
+        assert all((time is None) == shared for time in times)
+        found.append(lines)
+    assert found[0] == found[1] and len({one["output"] for one in found[0]}) > 2
+
+
+def test_failing_shared_prefill_is_an_error_of_all_policies(smollm2_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run.jsonl"
+    run(smollm2_path, ["cwe"], [100], ["full", "asl"], out, n_samples=1, seeds=[0])
+    assert len(read_lines(out)) == 2 and all("needs" in one["error"] for one in read_lines(out))
 
 
 def test_list_names_every_task() -> None:

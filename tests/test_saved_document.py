@@ -105,6 +105,26 @@ def test_a_document_of_which_nothing_was_asked(tmp_path: Path, llm: Llama) -> No
     document.close()
 
 
+def test_stock_llama_cpp_takes_the_text(saved: Path, gemma_path: Path) -> None:
+    """Its context has other settings, but it has no use for the state."""
+    llm = load(kv_policy="full", n_ctx=1024)
+    document = llm.open_document(saved)
+    assert document.text == TEXT.strip() and document.state is None
+    assert document.ask(QUESTION, max_tokens=4).text.startswith("The pass")
+
+
+@pytest.mark.parametrize("policy", ["gemfilter", "asl-2pass"])
+def test_two_passes_that_are_not_needed(saved: Path, policy: str) -> None:
+    """The prompt fits select_k: nothing is dropped from the layers that come from the file."""
+    n_ubatch = len(open_document_file(saved).arrays["tokens"])
+    options = {"kv_policy": policy, "n_ctx": 1024, "n_batch": 1024, "n_ubatch": n_ubatch}
+    llm = load(**options)
+    answer = llm.open_document(saved).ask(OTHER, max_tokens=4)
+    want = load(**options).read(text=TEXT).ask(OTHER, max_tokens=4)
+    assert answer.report.reused > 0 and answer.report.selection_layer is None
+    assert answer.text == want.text and answer.report.cells == want.report.cells
+
+
 def test_a_document_that_was_kept_whole(tmp_path: Path) -> None:
     path = tmp_path / "whole.asldoc"
     llm = load(kv_policy="asl", n_ctx=1024)

@@ -61,6 +61,9 @@ def evaluate(
         Path | None, typer.Option(help="Make tables and figures of this file's lines; run nothing.", show_default=False)
     ] = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try samples that failed once more.")] = False,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="A prefill for each policy, to measure seconds; answers are the same.")
+    ] = False,
     n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
     ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = 512,
@@ -108,6 +111,7 @@ def evaluate(
                 data=_files(data or ()),
                 retry_errors=retry_errors,
                 on_line=on_line,
+                shared=not separate,
                 **options,
             )
         _publish(read_lines(out / LINES), out)

@@ -41,6 +41,10 @@ ffi.cdef(_cdef())
 lib: Any = ffi.dlopen(str(library_path()))
 
 
+_ASIDE = 2**31 - 1
+"""The number that a document is parked under to end its prefill."""
+
+
 def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
@@ -237,6 +241,15 @@ class Engine:
     def unpark(self, number: int) -> None:
         """Hold a parked document again; what the context held is dropped."""
         self._check(lib.llama_layerwise_unpark(self._ctx, _int32(number)))
+
+    def set_aside(self) -> bool:
+        """End the prefill in progress, and keep the held document; False if there is none that could be kept."""
+        try:
+            self.park(_ASIDE)
+        except ValueError:
+            return False
+        self.unpark(_ASIDE)
+        return True
 
     def drop(self, number: int) -> None:
         """Free a parked document."""

@@ -281,10 +281,6 @@ void llama_layerwise::park(int32_t id) {
     if (id < 0 || parked.count(id) > 0) {
         llama_layerwise_invalid("the number " + std::to_string(id) + " is taken, or negative");
     }
-    if (n_before > 0) {
-        llama_layerwise_invalid("the layers that the held tokens have run through come first");
-    }
-
     ctx.synchronize();
 
     if (held.group.il_end == 0 && !set_aside()) {

@@ -518,9 +518,6 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
 
     const auto & groups = mem.get_groups();
 
-    if (held.in_cache && il < held.il) {
-        llama_layerwise_invalid("layer " + std::to_string(il) + " holds a document, which other prompts may follow");
-    }
     if (groups.empty() || !groups.back().has(il) || il_next != groups.back().il_end) {
         llama_layerwise_invalid("layer " + std::to_string(il) + " was not in the last run");
     }
@@ -564,6 +561,11 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
     }
 
     ctx.synchronize();
+
+    // a document whose layers are compressed serves no other prompt
+    if (held.in_cache && il < held.il) {
+        held = held_t();
+    }
 
     mem.compress(il, std::vector<int32_t>(cells, cells + (size_t) n_head_kv*n_cells), n_head_kv, n_window, n_headroom,
             backend_of(kv.get_k_storage(il)->buffer));

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from .. import models
-from ..answering import CONTEXT_STEP
 from ..state import model_fingerprint
-from .answers import answer_sample
+from .jobs import Job, answer_all
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts
 from .registry import expand, open_task
-from .sample import Task
-from .variants import Variant, variants
+from .variants import variants
 
 OnLine: TypeAlias = Callable[[Line, int, int], None]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A sample that a variant has to answer, and the line's key for it."""
-
-    task: Task
-    length: int
-    seed: int
-    sample: int
-    variant: Variant
-    model: str
-
-    @property
-    def key(self) -> Line:
-        budget = None if self.variant.budget is None else str(self.variant.budget)
-        where: Line = {"model": self.model, "task": self.task.name, "length": self.length, "sample": self.sample}
-        return {**where, "seed": self.seed, "policy": self.variant.policy, "budget": budget}
 
 
 def run(
@@ -54,11 +32,12 @@ def run(
     data: Mapping[str, Path] | None = None,
     retry_errors: bool = False,
     on_line: OnLine | None = None,
+    shared: bool = True,
     **llama_options: Any,
 ) -> int:
     """Let `model` answer `n_samples` prompts of each task, length and seed under each policy; the number of new lines.
 
-    Answers are greedy. Nothing is shared between two samples, and every policy has flash attention, so that times and
+    Answers are greedy. Nothing is shared between two samples, and every policy has flash attention, so that
     answers do not depend on the order. What `out` holds already is not repeated, so a run that was stopped goes on
     when it is started again; other `llama_options` than before belong into another file.
 
@@ -72,6 +51,8 @@ def run(
         data: files by task, for the tasks that need one.
         retry_errors: samples that failed before are tried again.
         on_line: called with each new line, its number and the number of all new ones.
+        shared: all policies start from one prefill of a prompt, see `SharedLlama`: the same answers in a fraction of
+            the time, and no seconds. A model that cannot be run layer by layer is evaluated the ordinary way.
         llama_options: further arguments of `Llama`.
 
     Raises:
@@ -88,43 +69,26 @@ def run(
     with Prompts(path) as prompts:
         opened = [open_task(name, prompts, data) for name in expand(tasks)]
         _check_lengths(lengths, prompts.n_ctx_train)
-        groups: list[tuple[int, Variant, list[_Job]]] = []
-        for length, variant in ((length, variant) for length in dict.fromkeys(lengths) for variant in compared):
-            places = _samples(opened, dict.fromkeys(seeds), n_samples)
-            jobs = [_Job(task, length, seed, i, variant, fingerprint) for task, seed, i in places]
-            groups.append((length, variant, [job for job in jobs if key_of(job.key) not in done]))
-        total, made = sum(len(jobs) for _, _, jobs in groups), 0
+        places = [(task, seed, i) for task in opened for seed in dict.fromkeys(seeds) for i in range(n_samples)]
+        jobs = [
+            Job(task, length, seed, i, variant, fingerprint)
+            for length in dict.fromkeys(lengths)
+            for variant in compared
+            for task, seed, i in places
+        ]
+        jobs = [job for job in jobs if key_of(job.key) not in done]
         out.parent.mkdir(parents=True, exist_ok=True)
-        for length, variant, jobs in groups:
-            if not jobs:
-                continue
-            longest = max(job.task.max_tokens for job in jobs)
-            n_ctx = -(-(length + longest) // CONTEXT_STEP) * CONTEXT_STEP
-            options = {"n_ctx": n_ctx, "flash_attn": True, "document_min": None, **llama_options}
-            with closing(models.open_model(path, **options, **variant.options(length))) as llm:
-                for job in jobs:
-                    line = {**job.key, "family": job.task.family, **facts, **_attempt(llm, job, prompts.chat)}
-                    append(out, line)
-                    made += 1
-                    if on_line is not None:
-                        on_line(line, made, total)
+        made = 0
+        for job, line in answer_all(path, jobs, prompts.chat, shared, llama_options):
+            line = {**job.key, "family": job.task.family, **facts, **line}
+            append(out, line)
+            made += 1
+            if on_line is not None:
+                on_line(line, made, len(jobs))
     return made
-
-
-def _samples(tasks: Sequence[Task], seeds: Sequence[int] | dict[int, None], n: int) -> Iterator[tuple[Task, int, int]]:
-    return ((task, seed, i) for task in tasks for seed in seeds for i in range(n))
 
 
 def _check_lengths(lengths: Sequence[int], n_ctx_train: int) -> None:
     for length in lengths:
         if length < 1 or (n_ctx_train and length > n_ctx_train):
             raise ValueError(f"prompts of {length} tokens: the model was trained for 1 to {n_ctx_train}")
-
-
-def _attempt(llm: Any, job: _Job, chat: bool) -> Line:
-    """The answer and its facts, or the error: one bad sample must not end a long run."""
-    try:
-        sample = job.task.make(job.length, (job.seed, job.sample))
-        return answer_sample(llm, job.task, sample, chat)
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}

@@ -24,7 +24,7 @@ class Row:
     accuracy          mean score; `low`, `high`: its 95 % interval
     against_full      paired comparison on the prompts that both answered; None for `full`, and without its answers
     p_holm            its p, corrected for all rows of the same summary
-    prefill_seconds   median
+    prefill_seconds   median; None: not measured, policies shared their prefills
     kv_share          median of KV bytes against those of an unpruned prompt
     selection_layer   median, of the prompts that were pruned at one; None: none was
     forced_share      share of the prompts at which the rule did not choose the layer itself
@@ -44,7 +44,7 @@ class Row:
     high: float
     against_full: Comparison | None
     p_holm: float | None
-    prefill_seconds: float
+    prefill_seconds: float | None
     kv_share: float
     selection_layer: float | None
     forced_share: float
@@ -84,6 +84,7 @@ def _row(family: str, task: str, lines: list[Line], fulls: dict[tuple[Any, ...],
     low, high = interval(scores)
     layers = [line["selection_layer"] for line in good if line["selection_layer"] is not None]
     kept = [line["kept"] for line in good if line["kept"] is not None]
+    seconds = [line["prefill_seconds"] for line in good if line["prefill_seconds"] is not None]
     return Row(
         model=str(good[0].get("model_name", good[0]["model"])),
         family=family,
@@ -98,7 +99,7 @@ def _row(family: str, task: str, lines: list[Line], fulls: dict[tuple[Any, ...],
         high=high,
         against_full=_against_full(good, fulls),
         p_holm=None,
-        prefill_seconds=median(line["prefill_seconds"] for line in good),
+        prefill_seconds=median(seconds) if seconds else None,
         kv_share=median(line["kv_bytes"] / max(line["kv_bytes_full"], 1) for line in good),
         selection_layer=median(layers) if layers else None,
         forced_share=sum(bool(line["forced"]) for line in good) / len(good),

@@ -67,7 +67,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         difference,
         "-" if against is None else _p(against.p),
         _p(row.p_holm),
-        f"{row.prefill_seconds:.2f}",
+        "-" if row.prefill_seconds is None else f"{row.prefill_seconds:.2f}",
         f"{row.kv_share:.2f}",
         "-" if row.selection_layer is None else f"{row.selection_layer:g}",
         "-" if row.selection_layer is None else f"{100 * row.forced_share:.0f} %",

@@ -1,0 +1,177 @@
+"""Which signal picks the layer closest to the best? Every layer of a prompt is tried, and its signals recorded.
+
+The measure is the log-probability of the right answer: what the unpruned model answers, up to the token that completes
+the last of the sample's answers. Prompts that it does not answer rightly are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..answering import CONTEXT_STEP
+from ..policies import ASL, Full
+from ..selection import Floats, Selector, rank, selected_positions, token_scores
+from ..state import model_fingerprint
+from .forced import ForcedSelection
+from .lines import Line, append, key_of, repair
+from .prompts import Prompts
+from .recorded import RecordedPrompt
+from .registry import expand, open_task
+from .sample import Sample, Task
+from .shared import SharedLlama, open_shared
+from .signals import COMBINED, combined, signals, variances
+
+L_OBS = (2, 4, 6, 8, 10)
+WINDOWS, KERNELS = (16, 64), (1, 3, 15)
+TAIL = max(*WINDOWS, ASL().window)
+POLICY = "ablation"
+
+OnLine = Callable[[Line], None]
+
+
+def run_ablation(
+    model: str | Path,
+    tasks: Sequence[str],
+    length: int,
+    out: str | Path,
+    *,
+    budgets: Sequence[str] = ("1/4", "1/8"),
+    n_samples: int = 10,
+    seeds: Sequence[int] = (0, 1),
+    on_line: OnLine | None = None,
+    **llama_options: Any,
+) -> int:
+    """Try every layer on `n_samples` prompts of each task and seed; one line of `out` for each, the number of new ones.
+
+    Lines that are there are not repeated. The tasks take turns, so that a run that is stopped has some of each.
+    """
+    path, out = models.find_model(model), Path(out)
+    done = {key_of(line) for line in repair(out)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    name = {"model": model_fingerprint(path), "model_name": path.name, "policy": POLICY, "budget": None}
+    shares, made = [Fraction(budget) for budget in budgets], 0
+    with Prompts(path) as prompts:
+        opened = [open_task(task, prompts) for task in expand(tasks)]
+        longest = max(task.max_tokens for task in opened)
+        options = {"n_ctx": -(-(length + longest) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True, **llama_options}
+        with open_shared(path, **options) as llm:
+            for sample, seed, task in ((i, seed, task) for i in range(n_samples) for seed in seeds for task in opened):
+                key = {**name, "task": task.name, "length": length, "sample": sample, "seed": seed}
+                if key_of(key) in done:
+                    continue
+                try:
+                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares, prompts.chat)
+                except Exception as error:
+                    line = {"error": f"{type(error).__name__}: {error}"}
+                append(out, rounded({**key, **line}))
+                made += 1
+                if on_line is not None:
+                    on_line({**key, **line})
+    return made
+
+
+def rounded(value: Any) -> Any:
+    """The same with 6 digits of each float: the lines are long enough."""
+    if isinstance(value, dict):
+        return {name: rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def try_layers(llm: SharedLlama, task: Task, sample: Sample, budgets: Sequence[Fraction], chat: bool) -> Line:
+    """The line of one prompt; "skipped" says why there is nothing in it."""
+    prompt = llm.record(sample.tokens, TAIL)
+    answer = right_answer(llm, task, sample)
+    if answer is None:
+        return {"skipped": "not answered rightly without pruning"}
+    forced = ForcedSelection(llm, prompt, answer)
+    full, n_layer = forced.unpruned(), prompt.n_layer
+    policy = ASL().resolve(n_layer)
+    sums = [layer for layer in prompt.window_sums(policy.window) if layer is not None]
+    if len(sums) < n_layer:
+        raise ValueError("some layers have a sliding window, and give no scores to compare")
+    for window in WINDOWS:
+        prompt.window_sums(window)
+    assert isinstance(policy.l_min, int) and isinstance(policy.l_max, int)
+    line: Line = {
+        "n_layer": n_layer, "l_min": policy.l_min, "l_max": policy.l_max, "n_answer": len(answer),
+        "full": [full.logprob, full.greedy], "budgets": {},
+    }  # fmt: skip
+    kept = {share: max(policy.window + 1, math.floor(share * len(sample.tokens))) for share in budgets}
+    by_layer = {share: _signals(sums, policy, kept[share]) for share in budgets}
+    tried: dict[Fraction, dict[str, dict[str, Any]]] = {share: {how: {} for how in COMBINED} for share in budgets}
+    for layer in range(policy.l_min - 2, n_layer - 1):  # all of one layer at once: its state is put back only once
+        for how in COMBINED:
+            if how != "sum" and (layer - policy.l_max) % 2:
+                continue  # every other layer will do to compare them
+            scores = combined(sums[: layer + 1], policy.window, policy.kernel, how)
+            for share in budgets:
+                found = _try(forced, sample, layer, scores, kept[share], policy.window)
+                tried[share][how][str(layer)] = found
+    for share in budgets:
+        settings = _settings(forced, prompt, sample, policy, kept[share])
+        line["budgets"][str(share)] = {"k": kept[share], **by_layer[share], "tried": tried[share], "settings": settings}
+    return line
+
+
+def right_answer(llm: SharedLlama, task: Task, sample: Sample) -> list[int] | None:
+    """The beginning of the unpruned model's greedy answer that holds all answers; None if it does not."""
+    llm.set_policy(Full())
+    tokens: list[int] = []
+    stop = llm.llm.token_eos()
+    for token in llm.llm.generate(sample.tokens, temp=0.0):
+        if token == stop or len(tokens) == task.max_tokens:
+            return None
+        tokens.append(token)
+        text = llm.llm.detokenize(tokens).decode(errors="ignore")
+        if task.score(text, sample.answers) == 1.0:
+            return tokens
+    return None
+
+
+def _signals(sums: Sequence[Floats], policy: ASL, select_k: int) -> dict[str, Any]:
+    top = select_k - policy.window
+    ranks = [rank(token_scores(layer, policy.window, policy.kernel)) for layer in sums]
+    return {
+        "signals": signals(sums, policy.window, policy.kernel, top),
+        "variance": {str(l_obs): variances(ranks, top, l_obs) for l_obs in L_OBS},
+    }
+
+
+def _try(
+    forced: ForcedSelection, sample: Sample, layer: int, scores: Floats, select_k: int, window: int
+) -> list[float | bool | None]:
+    """[log-probability, greedy, share of the answers' tokens kept] of a selection by `scores`."""
+    positions = selected_positions(rank(scores), select_k - window, window)
+    found = forced.at(layer, positions)
+    kept = None if sample.evidence is None else float(np.isin(sample.evidence, positions).mean())
+    return [found.logprob, found.greedy, kept]
+
+
+def _settings(
+    forced: ForcedSelection, prompt: RecordedPrompt, sample: Sample, policy: ASL, select_k: int
+) -> dict[str, Any]:
+    """One setting changed at a time, the layer being what the rule (with its l_max) makes of it: [layer, *`_try`]."""
+    changed = [(f"window={window}", window, policy.kernel) for window in (policy.window, *WINDOWS)]
+    changed += [(f"kernel={kernel}", policy.window, kernel) for kernel in KERNELS]
+    found: dict[str, Any] = {}
+    for name, window, kernel in changed:
+        if select_k <= window:
+            continue
+        rule = ASL(window=window, kernel=kernel, select_k=select_k).resolve(prompt.n_layer)
+        selector = Selector(rule, len(sample.tokens))
+        sums = prompt.window_sums(window)
+        decision = next(filter(None, (selector.observe(il, layer) for il, layer in enumerate(sums))), None)
+        if decision is not None:
+            found[name] = [
+                decision.layer, *_try(forced, sample, decision.layer, decision.scores, select_k, window)
+            ]  # fmt: skip
+    return found

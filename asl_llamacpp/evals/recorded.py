@@ -1,0 +1,118 @@
+"""A prompt run once through all layers, its state kept after each: what every way of pruning it starts from.
+
+Tokens of a prompt do not depend on what follows them, and layers not on deeper ones. So the work before a selection is
+the same for all policies, and is done once: by the tokens before the last `tail`, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..document_state import DocumentState, StateCopier, in_ram
+from ..engine.binding import Engine
+from ..kv_shape import KVShape
+from ..policies import Policy
+from ..read_ahead import read_ahead
+from ..selection import Floats
+from ..selectors import LastQuery, selector_for
+
+
+class _EveryLayer(StateCopier):
+    """Copies the hidden states after each layer, not only after the last one that is copied."""
+
+    hidden: list[Floats]
+
+    def _add(self, il_end: int) -> None:
+        if self.state.il == 0:
+            self.hidden = []
+        super()._add(il_end)
+        states = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
+        if il_end < len(self.shape.layers):
+            self.engine.get_hidden(states)
+        self.hidden.append(states)
+
+
+class RecordedPrompt:
+    """The state of a prompt's first tokens after each layer, and the attention of its last ones.
+
+    Args:
+        engine: of an empty or unused context; what it holds is dropped, now and by `window_sums`.
+        shape: of its KV cache.
+        n_embd: values of a hidden state.
+        tokens: n token ids.
+        tail: tokens at the end that are run anew each time; no policy may have a larger window. An ordinary prefill
+            whose ubatches have a border there computes exactly the same.
+
+    Raises:
+        MemoryError: no room on the host, or cells of a sliding window that are there no more.
+    """
+
+    def __init__(self, engine: Engine, shape: KVShape, n_embd: int, tokens: Sequence[int], tail: int) -> None:
+        self.engine, self.shape, self.tokens = engine, shape, list(tokens)
+        self.n_known = max(0, len(self.tokens) - tail)
+        self.scored = [il for il in range(len(shape.layers)) if not engine.layer(il).is_swa]
+        self._sums: dict[int, list[Floats | None]] = {}
+        if self.n_known == 0:
+            return
+        document = DocumentState(np.asarray(self.tokens[: self.n_known], dtype=np.int32))
+        copier = _EveryLayer(engine, shape, n_embd, document, in_ram)
+        read_ahead(engine, self.tokens[: self.n_known], len(shape.layers), copier=copier)
+        if copier.failed:
+            raise MemoryError(f"the state of {self.n_known} tokens after each layer was not kept")
+        self._layers, self._hidden = copier.state.layers, copier.hidden
+
+    @property
+    def n_layer(self) -> int:
+        return len(self.shape.layers)
+
+    def state(self, il: int) -> DocumentState:
+        """The known tokens after the layers before `il`, on the memory of this object."""
+        hidden = self._hidden[il - 1] if il < self.n_layer else None
+        return DocumentState(np.asarray(self.tokens[: self.n_known], dtype=np.int32), self._layers[:il], hidden)
+
+    def window_sums(self, window: int) -> list[Floats | None]:
+        """By layer, float32 [n_head, n]: the last `window` queries' attention, summed; None for a sliding window.
+
+        The tail runs through all layers for this, once for each window.
+        """
+        if window not in self._sums:
+            self._sums[window] = self._run_tail(window)
+        return self._sums[window]
+
+    def _run_tail(self, window: int) -> list[Floats | None]:
+        engine, n_known = self.engine, self.n_known
+        if n_known:
+            state = self.state(self.n_layer)
+            engine.restore(self.tokens[:n_known], self.n_layer, None)
+            engine.resume(n_known, self.tokens[n_known:], window, 0)
+        else:
+            engine.begin(self.tokens, window, 0)
+        found: list[Floats | None] = []
+        try:
+            for il in range(self.n_layer):
+                if n_known:
+                    state.put(engine, il, n_known)
+                engine.run(il, il + 1, scores=il in self.scored)
+                found.append(engine.scores(il) if il in self.scored else None)
+        finally:
+            engine.abort()
+        return found
+
+    def depth(self, policy: Policy) -> int:
+        """Layers that all tokens run through under a resolved `policy`: up to the selected one, or all.
+
+        The rule is applied to `window_sums`, which are those that a prefill from `state` computes.
+        """
+        selector = selector_for(policy, self.n_layer, len(self.tokens), self.scored)
+        if not selector.prunes:
+            return self.n_layer
+        if isinstance(selector, LastQuery):
+            return selector.layer + 1
+        sums = self.window_sums(policy.window) if hasattr(policy, "window") else []
+        for il, scores in enumerate(sums):
+            decision = selector.observe(il, scores)
+            if decision is not None:
+                return decision.layer + 1
+        return self.n_layer
