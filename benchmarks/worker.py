@@ -6,8 +6,8 @@ asl_llamacpp, so that the unpatched library in LLAMA_CPP_LIB_PATH is what llama-
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import resource
 import sys
 import time
@@ -75,19 +75,35 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def peak_rss() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _status(field: str) -> int | None:
+    """Bytes that Linux says of this process; None on other systems."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None)
 
 
 def rss() -> int | None:
     """Resident bytes of this process now; None where the system does not say."""
-    path = Path("/proc/self/statm")
-    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else None
+    return _status("VmRSS")
+
+
+def peak_rss() -> int:
+    """Most resident bytes so far. On Linux ru_maxrss would count those of the process that started this one, too."""
+    peak = _status("VmHWM")
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale if peak is None else peak
+
+
+def restart_peak() -> None:
+    """Let `peak_rss` begin anew, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def measured(model: Model, task: dict[str, Any]) -> dict[str, Any]:
     """Prefill the prompt, then decode `n_decode` tokens greedily: seconds, tokens and memory."""
-    before = rss()
+    before, peak_before = rss(), peak_rss()
+    restart_peak()
     start, cpu = time.perf_counter(), cpu_seconds()
     first = model.prefill(task["tokens"])
     result = {"prefill_s": time.perf_counter() - start, "prefill_cpu_s": cpu_seconds() - cpu}
@@ -97,7 +113,13 @@ def measured(model: Model, task: dict[str, Any]) -> dict[str, Any]:
     for _ in range(task["n_decode"]):
         tokens.append(model.step(tokens[-1]))
     result["decode_tok_s"] = task["n_decode"] / (time.perf_counter() - start)
-    return {**result, "tokens": tokens, "rss_before": before, "peak_rss": peak_rss()}
+    peak = peak_rss()
+    return {
+        **result,
+        "tokens": tokens,
+        "rss_growth": None if before is None else peak - before,
+        "peak_rss": max(peak, peak_before),
+    }
 
 
 def main() -> None:
