@@ -15,6 +15,10 @@ import probe
 HERE = Path(__file__).resolve().parent
 
 
+class WorkerDied(SystemExit):
+    """Ends the benchmark unless it is caught."""
+
+
 class Process:
     """A worker with the model loaded, that is asked for one run at a time."""
 
@@ -31,7 +35,7 @@ class Process:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit("a worker died; its message is above")
+            raise WorkerDied("a worker died; its message is above")
         result: dict[str, Any] = json.loads(answer)
         return result
 
