@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", default="2048,4096", help="prompt lengths in tokens")
     parser.add_argument("--contestants", default=",".join(DEFAULT), help=f"of {', '.join(CONTESTANTS)}")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=18, help="no round is begun that would end after that")
+    parser.add_argument("--minutes", type=float, default=16, help="no round is begun that would end after that")
     parser.add_argument("--keep", type=float, default=0.25, help="share of the prompt that is kept")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode after each prefill")
     parser.add_argument("--dtype", default="float32", help="of transformers: float32 or bfloat16")

@@ -68,8 +68,9 @@ def draw(rows: list[dict[str, Any]], path: Path, title: str) -> None:
             lengths = sorted({row["n"] for row in rows if row["shape"] == shape})
             panel.set_xscale("log", base=2)
             panel.set_xticks(lengths, [f"{n // 1024}k" for n in lengths], fontsize=8)
-            panel.set_ylim(bottom=None if logarithmic else 0)
             panel.set_yscale("log" if logarithmic else "linear")
+            if not logarithmic:
+                panel.set_ylim(bottom=0)
             panel.set_title(f"{shape}: {what}", fontsize=9)
             panel.grid(alpha=0.25)
             panel.spines[["top", "right"]].set_visible(False)

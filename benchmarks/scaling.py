@@ -111,10 +111,9 @@ def main() -> None:
     for name in args.shapes.split(","):
         shape = SHAPES[name]
         if args.device == "cuda":
-            rows = scaling_device.measure(args, shape, args.lengths or WHOLE_MODEL, MODELS, journal)
-            results[name] = rows
-            tables = scaling_device.table([row for found in results.values() for row in found])
-            probe.write_results("scaling", args, rows, tables, f", {args.name}", results=results)
+            results[name] = scaling_device.measure(args, shape, args.lengths or WHOLE_MODEL, MODELS, journal)
+            rows = [row for found in results.values() for row in found]
+            probe.write_results("scaling", args, rows, scaling_device.table(rows), f", {args.name}")
             continue
         results[name] = measure_layers(args, shape, args.lengths or TIMED[name], journal)
         checks += check_memory(args, shape, journal)
