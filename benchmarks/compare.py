@@ -15,6 +15,7 @@ import os
 import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def one_round(i: int, contests: list[Contest], prompts: list[list[int]], names: 
     for contest, tokens in zip(contests, prompts, strict=True):
         for name in names[:: -1 if i % 2 else 1]:
             key = f"{name} {contest.n} {i}"
-            result = journal.get(key, lambda name=name, c=contest, t=tokens: measure(name, c, t))
+            result = journal.get(key, partial(measure, name, contest, tokens))
             speed = f"{result['prefill_s']:8.2f} s  {result['decode_tok_s']:6.1f} tok/s"
             print(f"round {i + 1}  n={contest.n}  {name:>16} {speed}", flush=True)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from shapes import Shape
 
 from asl_llamacpp.budget import Plan, parse_budget, plan
@@ -38,8 +38,7 @@ class Split:
 
 def specs(shape: Shape, k: int) -> dict[str, tuple[str, int | None]]:
     """Policies and their kv_budget. asl is taken at its worst: the rule never fires, and l_max forces the selection."""
-    latest = parse_policy("asl").resolve(shape.n_layer)
-    assert isinstance(latest, ASL)
+    latest = ASL().resolve(shape.n_layer)
     half = shape.n_layer // 2 - 1
     return {
         "full": ("full", None),
@@ -91,19 +90,10 @@ def ideal_arithmetic(shape: Shape, parts: Split, n: int, k: int) -> float:
     return whole / (shape.n_layer * shape.flops(n))
 
 
-def fit(measured: dict[int, float]) -> Seconds:
-    """a n + b n^2 through measured seconds of lengths, the relative errors least, neither of the two below zero."""
-    lengths = np.array(sorted(measured), dtype=float)
-    values = np.array([measured[int(n)] for n in lengths])
-    terms = np.stack([lengths, lengths**2], axis=1) / values[:, None]
-    found = np.linalg.lstsq(terms, np.ones(len(values)), rcond=None)[0]
-    if len(lengths) < 2 or found.min() < 0:
-        # one term alone: the one that is not below zero
-        i = 0 if len(lengths) < 2 or found[1] < 0 else 1
-        only = terms[:, i]
-        found = np.zeros(2)
-        found[i] = only.sum() / (only @ only)
-    a, b = map(float, found)
+def curve(measured: dict[int, float], attention: dict[int, float]) -> Seconds:
+    """a n + b n^2: b from the seconds of attention alone, a from what these leave of the measured layers."""
+    b = statistics.median(value / n**2 for n, value in attention.items())
+    a = max(0.0, statistics.median(value / n - b * n for n, value in measured.items()))
     return lambda n: a * n + b * n * n
 
 

@@ -1,7 +1,8 @@
 """Times the layers of a model one by one: python benchmarks/layer_worker.py JSON. Started by scaling.py.
 
 The argument: model, threads, n, k. One line of JSON: seconds of a middle layer over n tokens, the same with the scores
-of the window, of a compression to k cells, and over the k tokens that were selected; the last two only if n > k.
+of the window, of a compression to k cells, and over the k tokens that were selected; the last two only if n > k. With
+k null the plain layer alone.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def measure(task: dict[str, Any]) -> dict[str, float]:
     engine.end()
     engine.begin(random.integers(3, 259, n), WINDOW, 0)
     engine.run(0, 1)
-    result = {
-        "plain_s": seconds(lambda: engine.run(1, 2)),
-        "scored_s": seconds(lambda: engine.run(2, 3, True)),
-    }
+    result = {"plain_s": seconds(lambda: engine.run(1, 2))}
+    if k is None:
+        return result
+    result["scored_s"] = seconds(lambda: engine.run(2, 3, True))
     if n <= k:
         return result
     sums = engine.scores(2)

@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ TIMED = {"1B": [1024, 2048, 4096, 8192], "3B": [1024, 2048, 4096], "8B": [1024, 
 WHOLE_MODEL = [8192, 32768, 131072 - 256]
 
 
-def time_layers(args: argparse.Namespace, model: Path, n: int) -> dict[str, float]:
+def time_layers(args: argparse.Namespace, model: Path, n: int, k: int | None) -> dict[str, float]:
     """One process that times layers of one length."""
-    task = {"model": str(model), "threads": args.threads, "n": n, "k": args.k}
+    task = {"model": str(model), "threads": args.threads, "n": n, "k": k}
     command = [sys.executable, str(HERE / "layer_worker.py"), json.dumps(task)]
     out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(out.stdout.splitlines()[-1])
@@ -49,11 +50,22 @@ def measure_layers(args: argparse.Namespace, shape: Shape, lengths: list[int], j
     found: dict[str, list[dict[str, float]]] = {str(n): [] for n in lengths}
     for i in range(args.rounds):
         for n in lengths[:: -1 if i % 2 else 1]:
-            result = journal.get(f"layers {shape.name} {n} {i}", lambda n=n: time_layers(args, model, n))
+            result = journal.get(f"layers {shape.name} {n} {i}", partial(time_layers, args, model, n, args.k))
             found[str(n)].append(result)
             text = ", ".join(f"{name[:-2]} {value:.3f}" for name, value in result.items())
             print(f"{shape.name}, one layer, n={n}, seconds: {text}", flush=True)
     return found
+
+
+def measure_attention(args: argparse.Namespace, shape: Shape, journal: Journal) -> dict[str, list[dict[str, float]]]:
+    """The same at one length, of layers that are little but attention."""
+    model, n = write(shape.heads_only(LAYERS), MODELS), args.attention_length
+    runs = []
+    for i in range(min(args.rounds, 2)):
+        key = f"attention {shape.name} {n} {i}"
+        runs.append(journal.get(key, partial(time_layers, args, model, n, None)))
+        print(f"{shape.name}, attention of one layer, n={n}, seconds: {runs[-1]['plain_s']:.3f}", flush=True)
+    return {str(n): runs}
 
 
 def measure_kv(args: argparse.Namespace, model: Path, spec: str, budget: int | None, n: int) -> dict[str, int]:
@@ -72,7 +84,7 @@ def check_memory(args: argparse.Namespace, shape: Shape, journal: Journal) -> li
     model = write(shape.narrow(), MODELS)
     for name, (spec, budget) in specs(shape, args.k).items():
         key = f"memory {shape.name} {spec} {budget} {n}"
-        measured = journal.get(key, lambda s=spec, b=budget: measure_kv(args, model, s, b, n))
+        measured = journal.get(key, partial(measure_kv, args, model, spec, budget, n))
         expected = planned(shape, spec, budget, n)
         rows.append({"shape": shape.name, "policy": name, "n": n, **measured})
         rows[-1] |= {"planned_kv_bytes": expected.kv_bytes, "planned_peak_kv_bytes": expected.peak_kv_bytes}
@@ -89,6 +101,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", default=None, help=f"tokens; default: {TIMED} on a CPU, else {WHOLE_MODEL}")
     parser.add_argument("--k", type=int, default=1024, help="tokens that are selected, cells that are kept")
     parser.add_argument("--memory-length", type=int, default=4096, help="at which KV is measured, not only planned")
+    parser.add_argument("--attention-length", type=int, default=8192, help="at which attention is timed by itself")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--decode", type=int, default=64, help="tokens to decode after each prefill, on a GPU")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -107,6 +120,7 @@ def main() -> None:
     conditions = {**probe.build_conditions(), "k": args.k, "threads": args.threads, "device": args.device}
     journal = Journal("scaling", args.name, {**conditions, "decode": args.decode}, args.fresh)
     results: dict[str, Any] = {}
+    attention: dict[str, Any] = {}
     checks: list[dict[str, Any]] = []
     for name in args.shapes.split(","):
         shape = SHAPES[name]
@@ -116,11 +130,13 @@ def main() -> None:
             probe.write_results("scaling", args, rows, scaling_device.table(rows), f", {args.name}")
             continue
         results[name] = measure_layers(args, shape, args.lengths or TIMED[name], journal)
+        attention[name] = measure_attention(args, shape, journal)
         checks += check_memory(args, shape, journal)
-        rows = scaling_rows.rows(results, args.k)
+        rows = scaling_rows.rows(results, attention, args.k)
         note = f", {args.k} tokens selected, medians of {args.rounds} rounds"
-        text = scaling_rows.tables(results, rows, checks)
-        probe.write_results("scaling", args, rows, text, note, layers=results, memory=checks, k=args.k)
+        text = scaling_rows.tables(results, attention, rows, checks)
+        raw = {"layers": results, "attention": attention, "memory": checks, "k": args.k}
+        probe.write_results("scaling", args, rows, text, note, **raw)
         picture_scaling.draw(rows, probe.RESULTS / f"scaling-{args.name}.png", f"{args.name}{note}")
 
 

@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def measure(
         for i in range(args.rounds):
             for policy, (spec, budget) in specs(shape, args.k).items():
                 key = f"whole {shape.name} {spec} {budget} {n} {i}"
-                run = journal.get(key, lambda s=spec, b=budget, n=n: _run(args, model, s, b, n))
+                run = journal.get(key, partial(_run, args, model, spec, budget, n))
                 runs.setdefault(policy, []).append(run)
                 print(f"{shape.name} n={n} {policy}: {run}", flush=True)
         for policy, own in runs.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from composed import Costs, fit, ideal_arithmetic, ideal_attention, ideal_tokens, planned, seconds, specs, split
+from composed import Costs, curve, ideal_arithmetic, ideal_attention, ideal_tokens, planned, seconds, specs, split
 from shapes import SHAPES
 
 LENGTHS = [2048, 4096, 8192, 16384, 32768, 65536, 131072]
@@ -22,7 +22,7 @@ def medians(found: Layers, key: str) -> dict[int, float]:
     return {int(n): statistics.median(run[key] for run in runs) for n, runs in found.items() if key in runs[0]}
 
 
-def costs(found: Layers) -> tuple[Costs, set[int]]:
+def costs(found: Layers, attention: Layers) -> tuple[Costs, set[int]]:
     """Seconds of a layer: as measured where they were, else of a curve through what was; and the measured lengths.
 
     Scores and compression look at every token once, so they are taken as growing with the length; scores never cost
@@ -31,7 +31,10 @@ def costs(found: Layers) -> tuple[Costs, set[int]]:
     plain, compress, deep = (medians(found, key) for key in ("plain_s", "compress_s", "deep_s"))
     if not deep:
         raise SystemExit("no length exceeds --k: nothing would be pruned")
-    curve, per_token = fit(plain), statistics.median(value / n for n, value in compress.items())
+    fitted, per_token = (
+        curve(plain, medians(attention, "plain_s")),
+        statistics.median(value / n for n, value in compress.items()),
+    )
     added = {
         int(n): statistics.median(run["scored_s"] - run["plain_s"] for run in runs) / int(n)
         for n, runs in found.items()
@@ -39,17 +42,17 @@ def costs(found: Layers) -> tuple[Costs, set[int]]:
     score = max(0.0, statistics.median(added.values()))
 
     def plain_at(n: int) -> float:
-        return plain[n] if n in plain else curve(n)
+        return plain[n] if n in plain else fitted(n)
 
     deepest = statistics.median(deep.values())
     return Costs(plain_at, lambda n: plain_at(n) + score * n, lambda n: per_token * n, deepest), set(plain)
 
 
-def rows(results: dict[str, Layers], k: int) -> list[dict[str, Any]]:
+def rows(results: dict[str, Layers], attention: dict[str, Layers], k: int) -> list[dict[str, Any]]:
     """One row for each shape, length and policy; `measured` says whether the layers of this length were timed."""
     made = []
     for name, found in results.items():
-        shape, (cost, lengths) = SHAPES[name], costs(found)
+        shape, (cost, lengths) = SHAPES[name], costs(found, attention[name])
         for n in (n for n in LENGTHS if n > k):
             full = seconds(split(shape, "full", None), cost, n)
             for policy, (spec, budget) in specs(shape, k).items():
@@ -84,6 +87,13 @@ def _layer_table(results: dict[str, Layers]) -> list[str]:
     return lines
 
 
+def _attention_table(attention: dict[str, Layers]) -> list[str]:
+    lines = ["| shape | tokens | attention of one layer, s |", "| --- | --- | --- |"]
+    for name, found in attention.items():
+        lines += [f"| {name} | {n} | {value:.4f} |" for n, value in medians(found, "plain_s").items()]
+    return lines
+
+
 def _composed_table(made: list[dict[str, Any]]) -> list[str]:
     head = "| shape | prompt | policy | layers timed at this length | prefill s | / full | ideal: tokens x layers "
     lines = [f"{head}| ideal: attention | ideal: all arithmetic | KV MiB | peak KV MiB |", "| --- " * 11 + "|"]
@@ -107,12 +117,16 @@ def _memory_table(checks: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def tables(results: dict[str, Layers], made: list[dict[str, Any]], checks: list[dict[str, Any]]) -> str:
+def tables(
+    results: dict[str, Layers], attention: dict[str, Layers], made: list[dict[str, Any]], checks: list[dict[str, Any]]
+) -> str:
     """Markdown of what was measured, and of what was composed of it."""
     return "\n".join(
         [
             "Measured: seconds of one middle layer.\n",
             *_layer_table(results),
+            "\nMeasured: seconds of one layer with all heads and thin matrices, which is attention.\n",
+            *_attention_table(attention),
             "\nComposed of these layers, not measured end to end; KV planned, f16.\n",
             *_composed_table(made),
             "\nMeasured: KV of models with the same layers and KV heads, and thin matrices.\n",

@@ -44,6 +44,11 @@ class Shape:
         """Few layers of it, and a vocabulary of bytes: a layer costs the same."""
         return replace(self, name=f"{self.name}-{n_layer}-layers", n_layer=n_layer, n_vocab=BYTE_VOCAB)
 
+    def heads_only(self, n_layer: int) -> Shape:
+        """Few layers with all heads, but thin matrices: what a layer takes is attention."""
+        few = self.with_layers(n_layer)
+        return replace(few, name=f"{few.name}-heads", n_embd=64, n_ff=64)
+
     def narrow(self) -> Shape:
         """All layers and their whole KV, but little else: for the memory of the KV cache."""
         name = f"{self.name}-narrow"
