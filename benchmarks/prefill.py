@@ -8,19 +8,15 @@ Writes benchmarks/results/prefill-NAME.json and .md. See README.md here for what
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import probe
+from processes import llama_process, stock_beside_our_ggml
 
-HERE = Path(__file__).resolve().parent
 SELECT_K = 1024
 LAYER = 14
 
@@ -46,51 +42,6 @@ CONTESTANTS: dict[str, tuple[str, int | None, str]] = {  # policy, kv_budget, wh
 DEFAULT = "stock,short,full,unpruned,layer14,asl,budget"
 
 
-class Process:
-    """A worker with the model loaded, that is asked for one run at a time."""
-
-    def __init__(self, name: str, task: dict[str, Any], tokens: list[int], stock: Path) -> None:
-        policy, budget, _ = CONTESTANTS[name]
-        env = dict(os.environ)
-        library = "stock" if policy == "stock" else "ours"
-        task = {**task, "library": library, "policy": policy, "kv_budget": budget}
-        if policy == "stock":
-            env["LLAMA_CPP_LIB_PATH"] = str(stock)
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), json.dumps(task)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
-        )  # fmt: skip
-        self._ask(json.dumps(tokens[-SELECT_K:] if name == "short" else tokens))
-
-    def _ask(self, line: str) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit("a worker died; its message is above")
-        result: dict[str, Any] = json.loads(answer)
-        return result
-
-    def run(self) -> dict[str, Any]:
-        return self._ask("run")
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
-def stock_beside_our_ggml(stock: Path, folder: Path) -> Path:
-    """The unpatched libllama with the very ggml files that ours uses.
-
-    The same code in another copy of a file can be some per cent faster or slower, by where its pages lie.
-    """
-    for library in probe.LIB_DIR.glob("*ggml*"):
-        (folder / library.name).symlink_to(library)
-    for library in stock.glob("*llama*"):
-        shutil.copy(library, folder)
-    return folder
-
-
 def ideal(n: int, n_layer: int, layer: int) -> float:
     """Share of the tokens x layers that remain when k tokens go on after `layer`."""
     return ((layer + 1) * n + (n_layer - layer - 1) * min(n, SELECT_K)) / (n_layer * n)
@@ -103,7 +54,9 @@ def measure(args: argparse.Namespace, n: int, repeats: int, tokens: list[int]) -
     for i in range(repeats):
         for name in args.contestants[:: -1 if i % 2 else 1]:
             # a new process each time: where its memory happens to lie is worth some per cent
-            process = Process(name, task, tokens, args.stock)
+            policy, budget, _ = CONTESTANTS[name]
+            prompt = tokens[-SELECT_K:] if name == "short" else tokens
+            process = llama_process({**task, "policy": policy, "kv_budget": budget}, prompt, args.stock)
             result = process.run()
             process.close()
             runs[name].append(result)

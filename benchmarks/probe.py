@@ -17,7 +17,17 @@ from asl_llamacpp.demo import DOCUMENT
 from asl_llamacpp.library import LIB_DIR
 from asl_llamacpp.models import default_model as _default_model
 
-__all__ = ["LIB_DIR", "Model", "default_model", "document_tokens", "processor_name", "prompt", "write_results"]
+__all__ = [
+    "LIB_DIR",
+    "RESULTS",
+    "Model",
+    "build_conditions",
+    "default_model",
+    "document_tokens",
+    "processor_name",
+    "prompt",
+    "write_results",
+]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 QUESTION = "\n\nQuestion: Who published this document?\nAnswer:"
@@ -76,6 +86,13 @@ def processor_name() -> str:
     elif sys.platform == "darwin":
         name = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
     return re.sub(r"[^A-Za-z0-9]+", "-", name.strip()).strip("-") + f"-{os.cpu_count()}-cores"
+
+
+def build_conditions() -> dict[str, Any]:
+    """What tells one machine and one build of the libraries from another."""
+    libraries = sorted(path for path in LIB_DIR.iterdir() if path.suffix in (".so", ".dylib", ".dll"))
+    times = [int(path.stat().st_mtime) for path in libraries]
+    return {"processor": processor_name(), "libraries": times}
 
 
 def write_results(kind: str, args: Any, rows: list[dict[str, Any]], table: str, note: str = "", **more: Any) -> None:

@@ -1,0 +1,93 @@
+"""The results of compare.py: one row for each contestant and length, and the table of them."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from contestants import CONTESTANTS, Contest
+
+from asl_llamacpp.kv_shape import KVShape
+from asl_llamacpp.model_shape import kv_type, read_shape, stock_kv_bytes
+from asl_llamacpp.models import silence_llama_cpp
+
+MIB = 2**20
+
+
+def _stock_bytes(contest: Contest, name: str) -> int:
+    """KV of stock llama.cpp for the prompt and 256 more tokens, as it allocates it."""
+    kind = kv_type("q8_0" if name == "stock-q8" else "f16")
+    silence_llama_cpp()
+    layers = read_shape(contest.model).layers
+    return stock_kv_bytes(contest.model, KVShape(layers=layers, n_ctx=contest.n + 256, type_k=kind, type_v=kind))
+
+
+def _same(tokens: list[int], others: list[int]) -> int:
+    """How many first tokens of the answer are the same."""
+    pairs = zip(tokens, others, strict=True)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(tokens))
+
+
+def _row(contest: Contest, name: str, own: list[dict[str, Any]], stock: list[dict[str, Any]]) -> dict[str, Any]:
+    pairs = list(zip(own, stock, strict=True))
+    last = own[-1]
+    report = last.get("report")
+    if report is not None:
+        kv, peak, cells = report["kv_bytes"], report["peak_kv_bytes"], report["cells"]
+    elif "kv_bytes" in last:
+        kv, peak, cells = last["kv_bytes"], None, last["cells"]  # nobody counts what lives within a layer
+    else:
+        kv = peak = _stock_bytes(contest, name)
+        cells = []
+    grown = [run["rss_growth"] for run in own if run["rss_growth"] is not None]
+    return {
+        "contestant": name,
+        "label": CONTESTANTS[name].label,
+        "n": contest.n,
+        "k": contest.k,
+        "rounds": len(own),
+        "prefill_s": statistics.median(run["prefill_s"] for run in own),
+        "prefill_range_s": [min(run["prefill_s"] for run in own), max(run["prefill_s"] for run in own)],
+        "prefill_ratio": statistics.median(a["prefill_s"] / b["prefill_s"] for a, b in pairs),
+        "decode_tok_s": statistics.median(run["decode_tok_s"] for run in own),
+        "decode_ratio": statistics.median(a["decode_tok_s"] / b["decode_tok_s"] for a, b in pairs),
+        "selection_layer": report["selection_layer"] if report else None,
+        "cells": cells,
+        "kv_bytes": kv,
+        "peak_kv_bytes": peak,
+        "peak_rss": max(run["peak_rss"] for run in own),
+        "rss_growth": max(grown) if grown else None,
+        "same_tokens": min(_same(a["tokens"], b["tokens"]) for a, b in pairs),
+        "n_tokens": len(last["tokens"]),
+    }
+
+
+def rows(contests: list[Contest], names: list[str], n_rounds: int, known: dict[str, Any]) -> list[dict[str, Any]]:
+    """Medians over the rounds, and medians of the ratios to stock round by round; `known`: of the journal."""
+    found = []
+    for contest in contests:
+        runs = {name: [known[f"{name} {contest.n} {i}"] for i in range(n_rounds)] for name in names}
+        found += [_row(contest, name, own, runs["stock"]) for name, own in runs.items()]
+    return found
+
+
+def _mib(n_bytes: int | None) -> str:
+    return "-" if n_bytes is None else f"{n_bytes / MIB:.1f}"
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| prompt | contestant | selection layer | prefill s | / llama.cpp | decode tok/s | / llama.cpp "
+        "| KV MiB | peak KV MiB | peak RSS MiB | same tokens |",
+        "| --- " * 11 + "|",
+    ]
+    for row in found:
+        layer = "-" if row["selection_layer"] is None else row["selection_layer"]
+        sizes = " | ".join(_mib(row[key]) for key in ("kv_bytes", "peak_kv_bytes", "peak_rss"))
+        lines.append(
+            f"| {row['n']} | {row['label']} | {layer} | {row['prefill_s']:.2f} | {row['prefill_ratio']:.2f} "
+            f"| {row['decode_tok_s']:.1f} | {row['decode_ratio']:.2f} | {sizes} "
+            f"| {row['same_tokens']} of {row['n_tokens']} |"
+        )
+    return "\n".join(lines)

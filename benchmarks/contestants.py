@@ -1,0 +1,106 @@
+"""Who takes part in compare.py, all of them keeping the same share of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from processes import Process, llama_process
+
+HERE = Path(__file__).resolve().parent
+TORCH_PYTHON = HERE.parent / "build" / "compare-venv" / "bin" / "python"
+TORCH_MODEL = HERE.parent / "build" / "benchmarks" / "dequantized"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What all contestants have in common; `k`: tokens, or cells, that those that prune keep."""
+
+    model: str
+    n_layer: int
+    n: int
+    k: int
+    threads: int
+    n_decode: int
+    stock: Path
+    dtype: str
+
+    @property
+    def half(self) -> int:
+        """The layer half way, counted from 0."""
+        return self.n_layer // 2 - 1
+
+    @property
+    def compression(self) -> float:
+        """Share of the cells that a press removes."""
+        return 1 - self.k / self.n
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """label: for tables and pictures; start: a process with the model loaded and warm."""
+
+    label: str
+    start: Callable[[Contest, list[int]], Process]
+
+
+def _llama(
+    label: str,
+    policy: Callable[[Contest], str],
+    kv_type: str = "f16",
+    budget: bool = False,
+) -> Contestant:
+    def start(contest: Contest, tokens: list[int]) -> Process:
+        task = {
+            "model": contest.model,
+            "threads": contest.threads,
+            "n_decode": contest.n_decode,
+            "policy": policy(contest),
+            "kv_budget": contest.k if budget else None,
+            "kv_type": kv_type,
+            "document_min": None,  # no state is kept for a further question: kvpress keeps none either
+        }
+        return llama_process(task, tokens, contest.stock)
+
+    return Contestant(label, start)
+
+
+def _torch(label: str, press: str | None) -> Contestant:
+    def start(contest: Contest, tokens: list[int]) -> Process:
+        task: dict[str, Any] = {
+            "folder": str(TORCH_MODEL),
+            "threads": contest.threads,
+            "n_decode": contest.n_decode,
+            "dtype": contest.dtype,
+            "press": press,
+            "compression": contest.compression,
+        }
+        return Process([str(TORCH_PYTHON), str(HERE / "torch_worker.py")], task, tokens, {})
+
+    return Contestant(label, start)
+
+
+CONTESTANTS: dict[str, Contestant] = {
+    "stock": _llama("llama.cpp", lambda c: "stock"),
+    "stock-q8": _llama("llama.cpp, KV in q8_0", lambda c: "stock", kv_type="q8_0"),
+    "full": _llama("full", lambda c: "full"),
+    "asl": _llama("asl", lambda c: f"asl:select_k={c.k}"),
+    "asl-half": _llama("asl, layer half way", lambda c: f"asl:layer={c.half},select_k={c.k}"),
+    "fastkv": _llama("fastkv", lambda c: f"fastkv:select_k={c.k}"),
+    "asl-budget": _llama("asl, kv_budget", lambda c: f"asl:select_k={c.k}", budget=True),
+    "snapkv": _llama("snapkv", lambda c: "snapkv", budget=True),
+    "gemfilter": _llama("gemfilter", lambda c: f"gemfilter:select_k={c.k}"),
+    "asl-2pass": _llama("asl-2pass", lambda c: f"asl-2pass:select_k={c.k}"),
+    "torch": _torch("transformers", None),
+    "kvpress-snapkv": _torch("kvpress SnapKVPress", "SnapKVPress"),
+    "kvpress-expected": _torch("kvpress ExpectedAttentionPress", "ExpectedAttentionPress"),
+}
+"""kvpress: any class of it that takes a compression_ratio alone."""
+
+DEFAULT = [name for name in CONTESTANTS if name != "kvpress-expected"]
+
+
+def needs_torch(names: list[str]) -> bool:
+    return any(name == "torch" or name.startswith("kvpress") for name in names)
