@@ -112,3 +112,7 @@ def test_figures(tmp_path: Path) -> None:
     made = figures.draw(results(), tmp_path / "pictures")  # type: ignore[arg-type]
     assert [path.name for path in made] == ["accuracy-ruler.png", "accuracy-needle-grid.png", "needle-grid.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
+
+
+def test_one_pair_proves_nothing() -> None:
+    assert compare([0.5], [1.0]).p == 1.0

@@ -105,6 +105,9 @@ def _mcnemar(ours: Floats, theirs: Floats) -> float:
 def _permutation(ours: Floats, theirs: Floats) -> float:
     from scipy.stats import permutation_test
 
+    if len(ours) < 2:
+        return 1.0  # the two signs of one difference are equally far from 0
+
     def mean_difference(x: Floats, y: Floats, axis: int) -> Any:
         return np.mean(x - y, axis=axis)
 
