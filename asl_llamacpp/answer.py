@@ -127,6 +127,7 @@ class AnswerStream(Iterator[str]):
     ) -> None:
         self._document, self._question, self._n_prompt = document, question, n_prompt
         self._max_tokens = max_tokens
+        self._prompt = self._n_evaluated = 0
         self._chunks = chunks
         self._pieces: list[str] = []
         self._finish_reason = "stop"
@@ -141,9 +142,12 @@ class AnswerStream(Iterator[str]):
         return self._answer
 
     def __next__(self) -> str:
+        if self.report is not None and self._document.n_prompts != self._prompt:
+            raise RuntimeError("something else was evaluated since the last piece: this answer cannot go on")
         for chunk in self._chunks:
+            self._n_evaluated = self._document.n_evaluated
             if self.report is None:
-                self.report = self._document.last_report()
+                self.report, self._prompt = self._document.last_report(), self._document.n_prompts
                 if self.sections and self.report is not None:
                     self.report.reason += f"; {self._described()}"
             choice = chunk["choices"][0]
@@ -167,7 +171,7 @@ class AnswerStream(Iterator[str]):
         if self._answer is not None or self.report is None:
             return
         # the last token of an answer that was cut is not evaluated any more
-        n_answer = self._max_tokens if self._finish_reason == "length" else self._document.n_evaluated - self._n_prompt
+        n_answer = self._max_tokens if self._finish_reason == "length" else self._n_evaluated - self._n_prompt
         usage = {"prompt_tokens": self._n_prompt, "completion_tokens": n_answer}
         usage["total_tokens"] = sum(usage.values())
         text = "".join(self._pieces).strip()

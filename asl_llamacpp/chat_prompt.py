@@ -20,10 +20,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a document: text and whether a first token is added; where the answer must stop."""
+    """What stands around a document, and where the answer must stop.
+
+    `after`: pieces of text, and whether names of special tokens in them are meant: in the template they are, in what
+    was asked and answered they are plain text. `add_bos`: whether a first token is added.
+    """
 
     before: str
-    after: str
+    after: list[tuple[str, bool]]
     add_bos: bool
     stop: list[str]
 
@@ -34,7 +38,9 @@ class Frame:
 
     def tail(self, llm: Any) -> list[int]:
         """Tokens after it, the question among them."""
-        tokens: list[int] = llm.tokenize(self.after.encode(), add_bos=False, special=True)
+        tokens: list[int] = []
+        for text, special in self.after:
+            tokens += llm.tokenize(text.encode(), add_bos=False, special=special)
         return tokens
 
 
@@ -62,23 +68,32 @@ def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
     """
     if not question.strip():
         raise ValueError("the question is empty")
-    turns = [*history, Turn(question, "")]
+    turns = [*(Turn(str(turn.question), str(turn.answer)) for turn in history), Turn(question, "")]
     if not has_chat_template(llm):
         asked = "".join(f"\n\nQuestion: {turn.question}\nAnswer: {turn.answer}" for turn in turns)
-        return Frame("", asked.rstrip(" "), True, list(_BASE_MODEL_STOPS))
+        return Frame("", [(asked.rstrip(" "), False)], True, list(_BASE_MODEL_STOPS))
     messages = []
+    said: list[str] = []
     for i, turn in enumerate(turns):
-        content = turn.question if i else f"{_PLACE}\n\n{turn.question}"
-        messages.append({"role": "user", "content": content})
+        said.append(turn.question.strip())
+        messages.append({"role": "user", "content": f"{_PLACE}\n\n{_said(0)}" if i == 0 else _said(len(said) - 1)})
         if i + 1 < len(turns):
-            messages.append({"role": "assistant", "content": turn.answer})
+            said.append(turn.answer.strip())
+            messages.append({"role": "assistant", "content": _said(len(said) - 1)})
     text, add_bos, stop = _render(llm, messages)
     before, place, after = text.partition(_PLACE)
+    pieces: list[tuple[str, bool]] = []
+    for i, words in enumerate(said):
+        template, found, after = after.partition(_said(i))
+        pieces += [(template, True), (words, False)]
+        place = place and found
     if not place:
-        raise ValueError(
-            "the model's chat template changes the text of messages, so the document cannot be found in it"
-        )
-    return Frame(before, after, add_bos, stop)
+        raise ValueError("the model's chat template changes the text of messages: a document cannot be put into it")
+    return Frame(before, [*pieces, (after, True)], add_bos, stop)
+
+
+def _said(i: int) -> str:
+    return f"<<what was said stands here, {i}>>"
 
 
 class _Rendered(Exception):

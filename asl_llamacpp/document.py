@@ -80,12 +80,17 @@ class Document:
     n_tokens  tokens of the document itself
     """
 
-    def __init__(self, llm: Reading, content: DocumentText, name: str, tokens: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, llm: Reading, content: DocumentText, name: str, saved: tuple[Sequence[int], int] | None = None
+    ) -> None:
         self._llm = llm
         self.content = content
         self.name = name
-        head = self._frame("?").head(llm)
-        own = document_tokens(llm, content.text) if tokens is None else list(tokens[len(head) :])
+        if saved is None:
+            head, own = self._frame("?").head(llm), document_tokens(llm, content.text)
+        else:  # a template may print the date: what was saved goes on with the old one
+            tokens, n_head = saved
+            head, own = list(tokens[:n_head]), list(tokens[n_head:])
         if not own:
             raise ValueError(f"{name} is empty: there is nothing to ask about")
         self.n_head = len(head)
@@ -218,6 +223,11 @@ class Document:
     def n_evaluated(self) -> int:
         """Tokens that the context has evaluated."""
         return int(self._llm.n_tokens)
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts that the object has evaluated."""
+        return self._llm.n_prompts
 
     def last_report(self) -> PrefillReport | None:
         """The report of the prefill that was just made."""

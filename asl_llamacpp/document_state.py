@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,19 +114,18 @@ class StateCopier:
             return
         try:
             copy(il_end)
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, ValueError) as error:
             self.failed = True
             warnings.warn(f"a document's state was not kept: {error}", RuntimeWarning, stacklevel=3)
 
     def _add(self, il_end: int) -> None:
         n = len(self.state.tokens)
         for il in range(self.state.il, il_end):
-            layer = self.engine.layer(il)
-            ring = layer.is_swa and not self.shape.swa_full
-            first = max(0, n - self.shape.layers[il].n_swa - RING_MARGIN) if ring else 0
-            k = np.empty((n - first, layer.k_bytes), dtype=np.uint8)
-            v = np.empty((n - first, layer.v_bytes), dtype=np.uint8)
-            if layer.n_cells_max:
+            n_swa = self.shape.layers[il].n_swa
+            ring = n_swa > 0 and not self.shape.swa_full
+            first = max(0, n - n_swa - RING_MARGIN) if ring else 0
+            k, v = (np.empty((n - first, size), dtype=np.uint8) for size in self.shape.row_bytes(il))
+            if k.size:  # a layer without attention has no cells
                 try:
                     self.engine.get_kv(il, first, k, v)
                 except ValueError:
@@ -144,25 +143,68 @@ class StateCopier:
             hidden = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
             self.engine.get_hidden(hidden)
             self.state.hidden = self.settle(hidden)
+        self._gather()
+
+    def _gather(self) -> None:
+        """One mapping for all that was written into a file, where each array had its own."""
+        if isinstance(self.settle, Spool):
+            gather = self.settle.gathered()
+            self.state.layers = [LayerKV(kv.first, gather(kv.k), gather(kv.v)) for kv in self.state.layers]
+            self.state.hidden = None if self.state.hidden is None else gather(self.state.hidden)
+
+    def shorten(self, n: int) -> None:
+        """Begin with the state of the first `n` tokens alone, on memory of its own."""
+        short = self.state.first_tokens(n)
+
+        def keep(array: Any) -> Any:
+            return self.settle(np.array(array))
+
+        short.layers = [LayerKV(kv.first, keep(kv.k), keep(kv.v)) for kv in short.layers]
+        short.hidden = None if short.hidden is None else keep(short.hidden)
+        self.state = short
+        self._gather()
 
 
 def in_ram(array: Array) -> Array:
     return array
 
 
-def on_disk(folder: Path | None) -> Settle[Any]:
-    """Moves arrays into files of `folder` (None: the system's folder for temporary files) that vanish with them."""
+class Spool:
+    """Moves arrays into one file that vanishes with them, in `folder` (None: the system's for temporary files)."""
 
-    def settle(array: NDArray[Any]) -> NDArray[Any]:
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._offsets: dict[int, int] = {}
+
+    def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         if array.size == 0:
             return array
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed with the last mapping
         # written, then mapped: a full disk is an OSError here, where a write through the map would end the process
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(np.ascontiguousarray(array).view(np.uint8).data)
-            file.flush()
-            return np.memmap(file, dtype=array.dtype, mode="r", shape=array.shape)
+        offset = self._file.seek(0, os.SEEK_END)
+        offset = self._file.seek(-(-offset // 64) * 64)
+        self._file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        self._file.flush()
+        mapped = np.memmap(self._file, dtype=array.dtype, mode="r", offset=offset, shape=array.shape)
+        self._offsets[id(mapped)] = offset
+        return mapped
 
-    return settle
+    def gathered(self) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """What gives, for an array that was moved here, the same from one mapping; each one has a file descriptor."""
+        offsets, self._offsets = self._offsets, {}
+        if self._file is None or not offsets:
+            return in_ram
+        whole = np.memmap(self._file, dtype=np.uint8, mode="r")
+
+        def view(array: NDArray[Any]) -> NDArray[Any]:
+            if id(array) not in offsets:
+                return array
+            begin = offsets[id(array)]
+            return whole[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+
+        return view
 
 
 def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .document_settings import Place
-from .document_state import DocumentState, StateCopier, common_prefix, in_ram, on_disk, state_bytes
+from .document_state import DocumentState, Spool, StateCopier, common_prefix, in_ram, state_bytes
 from .engine.binding import Engine
 from .kv_shape import KVShape
 from .prefill import Keep, Known
@@ -79,7 +80,7 @@ class DocumentStore:
         self.place, self.limit, self.min_tokens = place, limit, min_tokens
         self.entries: list[Entry] = []
         self._active: Entry | None = None
-        self._settle = on_disk(folder) if place == "disk" else in_ram
+        self._folder = folder
         self._numbers = count()
 
     @property
@@ -153,18 +154,27 @@ class DocumentStore:
         """Copies a document's state while it is prefilled; None if it would not fit the limit."""
         if self._too_large(entry, state_bytes(self.shape, self.n_embd, len(tokens), len(self.shape.layers))):
             return None
-        state = entry.state if entry is not None else None
-        if state is None or not np.array_equal(state.tokens[: len(tokens)], tokens):
-            state = DocumentState(tokens)
-        elif len(state.tokens) > len(tokens):
-            state = state.first_tokens(len(tokens)) if state.serves(len(tokens), self.shape) else DocumentState(tokens)
-        return StateCopier(self.engine, self.shape, self.n_embd, state, self._settle)
+        state, n = entry.state if entry is not None else None, len(tokens)
+        if state is None or not np.array_equal(state.tokens[:n], tokens) or not state.serves(n, self.shape):
+            return self._copier(DocumentState(tokens))
+        copier = self._copier(state)
+        if len(state.tokens) > n:
+            copier.shorten(n)
+        return copier
+
+    def _copier(self, state: DocumentState) -> StateCopier:
+        settle = Spool(self._folder) if self.place == "disk" else in_ram
+        return StateCopier(self.engine, self.shape, self.n_embd, state, settle)
 
     def put_away(self) -> None:
         """Take the document out of the context, because something else needs that: to the device, RAM or disk."""
-        entry, self._active = self.active, None
-        if entry is None:
-            return
+        entry = self.active
+        if entry is not None:
+            self._put_away(entry)
+            self._active = None
+        self._forget_empty()
+
+    def _put_away(self, entry: Entry) -> None:
         info = self.engine.info()
         if entry.state is not None and entry.state.il >= info.il_held:
             return
@@ -172,12 +182,15 @@ class DocumentStore:
         if info.n_held < len(entry.tokens) or self._too_large(entry, size):
             return
         if self.place == "device":
-            entry.parked, entry.parked_il = next(self._numbers), info.il_held
-            self.engine.park(entry.parked)
+            number = next(self._numbers)
+            try:
+                self.engine.park(number)
+            except BaseException:
+                self._free(number)
+                raise
+            entry.parked, entry.parked_il = number, info.il_held
         else:
-            copier = StateCopier(
-                self.engine, self.shape, self.n_embd, entry.state or DocumentState(entry.tokens), self._settle
-            )
+            copier = self._copier(entry.state or DocumentState(entry.tokens))
             copier.finish(info.il_held)
             if copier.failed:
                 return
@@ -190,24 +203,47 @@ class DocumentStore:
             raise ValueError(f"the state of {entry.name or 'the document'} was dropped: ask it something first")
         if entry.parked is not None:
             self._take_back(entry)
-        if entry is self.active and self.engine.info().il_held > (entry.state.il if entry.state else 0):
+        info = self.engine.info()
+        deeper = entry is self.active and info.il_held > (entry.state.il if entry.state else 0)
+        if deeper and info.n_held >= len(entry.tokens):
             state = entry.state or DocumentState(entry.tokens)
             copier = StateCopier(self.engine, self.shape, self.n_embd, state, in_ram)
             copier.finish(self.engine.info().il_held)
+            if copier.failed:
+                raise MemoryError(f"there is no room to copy the state of {entry.name or 'the document'}")
             return copier.state
-        assert entry.state is not None
+        if entry.state is None:
+            raise ValueError(
+                f"only a part of the state of {entry.name or 'the document'} is left: ask it something first"
+            )
         return entry.state
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Whether all of the document's tokens have their state: a stopped question may cost the last ones."""
+        return entry is not self.active or self.engine.info().n_held >= len(entry.tokens) or entry.state is not None
 
     def _take_back(self, entry: Entry) -> None:
         """Put a document that lies on the device into the context."""
         assert entry.parked is not None
         self.put_away()
-        self.engine.unpark(entry.parked)
-        entry.parked, entry.parked_il, self._active = None, 0, entry
+        number, entry.parked, entry.parked_il = entry.parked, None, 0
+        try:
+            self.engine.unpark(number)
+        except BaseException:
+            self._free(number)
+            raise
+        self._active = entry
+
+    def _free(self, number: int) -> None:
+        """Free a place on the device, if it is taken."""
+        with suppress(ValueError):
+            self.engine.drop(number)
 
     def prefilled(self, entry: Entry | None, document: Keep, tokens: Sequence[int]) -> None:
         """A prompt was prefilled, and its first `document.n` tokens were kept: they are the document from now on."""
-        if document.n == 0 or (document.copier is not None and document.copier.failed):
+        self._forget_empty()
+        closed = entry is not None and entry.pinned and entry not in self.entries
+        if document.n == 0 or closed or (document.copier is not None and document.copier.failed):
             return
         ids = np.asarray(tokens[: document.n], dtype=np.int32)
         if entry is None:
@@ -259,9 +295,13 @@ class DocumentStore:
 
     def _drop(self, entry: Entry) -> None:
         if entry.parked is not None:
-            self.engine.drop(entry.parked)
+            self._free(entry.parked)
             entry.parked, entry.parked_il = None, 0
         entry.state = None
+
+    def _forget_empty(self) -> None:
+        """Beginnings of prompts of which no state is left."""
+        self.entries = [entry for entry in self.entries if entry.pinned or self.layers(entry) > 0]
 
     def _shrink(self, spared: Entry) -> None:
         """Drop the least recently used states until the rest fits the limit."""

@@ -174,7 +174,10 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
             self._cache.forget()
 
     def close(self) -> None:
-        """Free the model and the context."""
+        """Free the model and the context. ValueError while a prefill runs: not from `on_progress`."""
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is not None and engine.running:
+            raise ValueError("a prefill is running: raise an exception to stop it, and close the object afterwards")
         self._engine = self._cache = None
         if hasattr(self, "_stack"):
             super().close()
@@ -235,6 +238,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
     def _eval_whole(self, tokens: Sequence[int]) -> None:
         """The parent's evaluation of a prompt, with progress and a report."""
         start = time.perf_counter()
+        self.n_prompts += 1
         if self._cache is None:
             check_prompt(self.n_tokens + len(tokens), self._budget)
         elif self.n_tokens == 0:
@@ -252,6 +256,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         self._refuse_images()
         n = len(tokens)
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
+        self.n_prompts += 1
         self.last_prefill = self._cache.prefill(tokens, self.on_progress)
         self.input_ids[:n] = tokens
         self.n_tokens, self._requires_eval = n, False

@@ -28,7 +28,7 @@ class Loaded:
     name: str
     content: DocumentText
     saved: Path | None = None
-    tokens: Sequence[int] | None = None
+    tokens: tuple[Sequence[int], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load_document(files: Sequence[str]) -> Loaded:
         raise ValueError(f"{saved[0]} is a saved document, which cannot be joined with others: name it alone")
     file = open_document_file(saved[0])
     name, content = saved_content(file)
-    return Loaded(name, content, file.path, file.arrays["tokens"].tolist())
+    return Loaded(name, content, file.path, (file.arrays["tokens"].tolist(), int(file.header.get("n_head", 0))))
 
 
 def measure_document(model: str | Path, loaded: Loaded) -> DocumentSize:

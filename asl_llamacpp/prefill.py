@@ -242,13 +242,14 @@ def prefill(
     start = time.perf_counter()
     state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document)
     engine.progress = state.progress
-    state.begin()
     try:
+        state.begin()
         decision = state.run()
         engine.end()
     except BaseException:
-        # if no prefill is in progress any more, the engine has ended it, and a document in it is whole
-        if engine.info().n_tokens > 0 and not engine.set_aside():
+        # the engine may have ended the prefill, and kept the document, which it knows best
+        info = engine.info()
+        if (info.n_tokens > 0 or not info.held_in_cache) and not engine.set_aside():
             engine.abort()
         raise
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,10 @@ class PrunedCache:
             n_kept = n_kept if copier is not None else 0
         return entry, known, Keep(n_kept, copier, watch)
 
+    def _without_copy(self, document: Keep) -> Keep:
+        """For another try: what was copied in the first one may be deeper than the selection will be."""
+        return replace(document, n=0, copier=None) if document.copier is not None else document
+
     def prefill(self, tokens: Sequence[int], on_progress: OnProgress | None) -> PrefillReport:
         """Prefill the whole prompt; see `prefill.prefill` for the errors.
 
@@ -153,9 +158,11 @@ class PrunedCache:
         except EngineError:
             if known.n == 0:
                 raise
+            document = self._without_copy(document)
             report = prefill(*arguments, document=document)  # what was known is lost
         if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
             # the document's cells were allocated for a longer prompt
+            document = self._without_copy(document)
             report = prefill(*arguments, document=document)
         self.store.prefilled(entry, document, tokens)
         report.policy = str(self.policy)
@@ -177,7 +184,7 @@ class PrunedCache:
         planned = self.plan(n)
         latest = self.latest_layer(planned, n)
         il_end = min(len(self.shape.layers), len(self.shape.layers) if latest is None else latest + 1)
-        if self.store.layers(entry) >= il_end:
+        if self.store.layers(entry) >= il_end and self.store.is_whole(entry):
             return
         self.forget()
         self.store.put_away()

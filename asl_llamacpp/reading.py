@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import llama_cpp
 
-from .budget_text import size_text
+from .budget_text import BudgetError, size_text
 from .document import Document, DocumentText
 from .document_state import DocumentState, state_bytes
 from .document_store import KnownDocument
@@ -29,6 +29,8 @@ class Reading(llama_cpp.Llama):
     _cache: PrunedCache | None
     on_progress: OnProgress | None
     last_prefill: PrefillReport | None
+    n_prompts = 0
+    """Prompts that were evaluated so far: a stream that sees it change has lost its context."""
 
     if TYPE_CHECKING:
 
@@ -127,16 +129,20 @@ class Reading(llama_cpp.Llama):
             raise ValueError(
                 "there is no state to save: the document was closed, or kv_policy='full', which keeps none, is in use"
             )
-        if self._cache.store.layers(document.entry) == 0:
+        self.reset()  # type: ignore[no-untyped-call]
+        if self._cache.store.layers(document.entry) == 0 or not self._cache.store.is_whole(document.entry):
             self.prefill_document(document)
         return self._cache.store.export(document.entry)
 
     def document_needs(self, document: Document) -> dict[str, str]:
         """What a question about the document will use, in words, by name."""
         cache, n = self._cache, len(document.tokens)
-        if cache is None or not document.fits:
+        if cache is None or n > cache.shape.n_ctx:
             return {}
-        planned = cache.plan(n)
+        try:
+            planned = cache.plan(n)
+        except BudgetError as error:
+            return {"KV memory": f"does not fit: {error}"}
         latest = cache.latest_layer(planned, n)
         il = len(cache.shape.layers) if latest is None else min(latest + 1, len(cache.shape.layers))
         size = state_bytes(cache.shape, cache.store.n_embd, n, il)

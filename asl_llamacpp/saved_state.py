@@ -42,12 +42,11 @@ class KeepsState(llama_cpp.Llama):
             ValueError: it holds more tokens than n_ctx; nothing was changed.
             RuntimeError: the data is damaged; the object is then empty and usable.
         """
+        state.check(self, saved)
         if self._cache is not None:
             self._cache.store.put_away()
         try:
             state.load(self, saved)
-        except (state.StateMismatchError, ValueError):
-            raise
         except Exception:
             self.last_prefill = None
             self.reset()  # type: ignore[no-untyped-call]

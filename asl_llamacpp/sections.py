@@ -149,6 +149,10 @@ class SectionedDocument(Document):
                 found.append((span.score * scale, i, self._in_document(span)))
             read.append((place, section.n_tokens, report.selection_layer if report is not None else None))
         chosen = self._best(found, room)
+        if not chosen:
+            raise ValueError(
+                f"no section of {self.name} has a word that could be evidence: there is nothing to answer from"
+            )
         reports = [
             SectionReport(*place, n_tokens, sum(1 for _, j, _ in chosen if j == i), layer)
             for i, (place, n_tokens, layer) in enumerate(read)

@@ -107,18 +107,25 @@ def save(llm: Any) -> llama_cpp.LlamaState:
     return state
 
 
-def load(llm: Any, state: llama_cpp.LlamaState) -> None:
-    """Put a saved state into the context of `llm`.
+def check(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """Whether `load` may be called.
 
     Raises:
-        StateMismatchError: see `check_fingerprint`; nothing was changed.
-        ValueError: the state has more tokens than the context; nothing was changed.
-        RuntimeError: llama.cpp refused the data; the context is in no defined state.
+        StateMismatchError: see `check_fingerprint`.
+        ValueError: the state has more tokens than the context.
     """
     check_fingerprint(getattr(state, "fingerprint", None), fingerprint(llm))
+    if state.n_tokens > llm._n_ctx:
+        raise ValueError(f"the state holds {state.n_tokens} tokens, more than n_ctx={llm._n_ctx}")
+
+
+def load(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """Put a saved state that `check` has passed into the context of `llm`.
+
+    Raises:
+        RuntimeError: llama.cpp refused the data; the context is in no defined state.
+    """
     n = state.n_tokens
-    if n > llm._n_ctx:
-        raise ValueError(f"the state holds {n} tokens, more than n_ctx={llm._n_ctx}")
     size = min(state.llama_state_size, len(state.llama_state))
     read = int(llama_cpp.llama_state_set_data(llm._ctx.ctx, _pointer(state.llama_state), size)) if size else -1
     if read != state.llama_state_size:

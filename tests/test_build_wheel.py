@@ -96,7 +96,7 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     assert {f"lib{name}{suffix}" for name in ("llama", "ggml", "ggml-base", "ggml-cpu", "ggml-rpc")} <= libraries
     assert {name for name in libraries if not name.endswith(suffix)} == {"LICENSE-llama-cpp.txt"}
     others = {name for name in names if not name.startswith("asl_llamacpp/lib/")}
-    data = {f"asl_llamacpp/data/{name}" for name in ("architectures.json", "hacker-folklore.txt")}
+    data = {f"asl_llamacpp/data/{name}" for name in ("architectures.json", "hacker-folklore.txt", "heat_map.css")}
     data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
     assert others == data
 

@@ -213,3 +213,66 @@ def test_the_first_layer_that_is_compressed_may_be_the_last_known(gemma_path: Pa
     alone = load(gemma_path, document_min=None, **options)
     assert greedy(alone, DOCUMENTS[0] + QUESTIONS[1], 3) == answer
     assert logits(alone).tobytes() == logits(llm).tobytes()
+
+
+def test_a_state_that_is_refused_changes_nothing() -> None:
+    """The document would have been parked, and the context emptied."""
+    other = load(kv_policy="asl:layer=12,select_k=64,window=16")
+    greedy(other, prompt(100), 1)
+    saved = other.save_state()
+    llm = load(kv_policy=PRUNE, document_min=200, document_store="device")
+    tokens = DOCUMENTS[0] + QUESTIONS[0]
+    want = greedy(llm, tokens, 4)
+    with pytest.raises(RuntimeError, match="policy"):
+        llm.load_state(saved)
+    assert greedy(llm, tokens, 4) == want
+
+
+@pytest.mark.parametrize("call", ["begin", "resume", "unpark", "park"])
+def test_an_interrupt_as_the_engine_returns(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    llm = load(kv_policy=PRUNE, document_min=200, document_store="device")
+    for document in DOCUMENTS:
+        greedy(llm, document + QUESTIONS[0], 1)
+    engine = llm._engine
+    assert engine is not None
+    through = getattr(engine, call)
+
+    def interrupt(*arguments: Any) -> None:
+        through(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(engine, call, interrupt)
+        greedy(llm, prompt(300)[::-1] if call == "begin" else DOCUMENTS[0] + QUESTIONS[1], 1)
+    for document in DOCUMENTS:
+        fresh = load(kv_policy=PRUNE, document_min=None, n_ubatch=len(document))
+        tokens = document + QUESTIONS[1]
+        assert greedy(llm, tokens, 3) == greedy(fresh, tokens, 3)
+        fresh.close()
+
+
+def test_what_is_not_kept_is_forgotten() -> None:
+    llm = load(kv_policy=PRUNE, document_min=200, document_limit=0)
+    for i in range(4):
+        greedy(llm, prompt(300)[10 * i :] + prompt(300)[: 10 * i] + QUESTIONS[0], 1)
+    assert len(llm.documents) == 1
+
+
+def test_closing_within_a_prefill_is_refused() -> None:
+    llm = load(kv_policy=PRUNE, on_progress=lambda progress: llm.close())
+    with pytest.raises(ValueError, match="a prefill is running"):
+        llm.eval(prompt(100))
+    llm.on_progress = None
+    greedy(llm, prompt(100), 1)
+
+
+def test_a_document_on_disk_takes_one_file() -> None:
+    open_files = Path("/proc/self/fd")
+    if not open_files.is_dir():
+        pytest.skip("no list of open files here")
+    llm = load(kv_policy=PRUNE, document_min=200, document_store="disk")
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+    before = len(list(open_files.iterdir()))
+    greedy(llm, DOCUMENTS[1] + QUESTIONS[0], 1)
+    assert [known.place for known in llm.documents] == ["context", "disk"]
+    assert len(list(open_files.iterdir())) - before <= 2

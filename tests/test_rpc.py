@@ -156,7 +156,7 @@ def test_pickled_object_goes_back_to_its_server(servers: list[Server]) -> None:
 def ask(*options: str) -> subprocess.CompletedProcess[str]:
     document = str(Path(__file__).parent.parent / "LICENSE")
     command = [sys.executable, "-m", "asl_llamacpp.cli", "ask", document, "Who is the copyright holder?"]
-    command += ["--threads", "1", "--max-tokens", "12", "--policy", "asl:layer=14,select_k=64", *options]
+    command += ["--threads", "1", "--max-tokens", "12", "--policy", "asl:layer=14,select_k=64", "--quiet", *options]
     return subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
 
 

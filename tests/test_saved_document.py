@@ -102,6 +102,39 @@ def test_a_document_of_which_nothing_was_asked(tmp_path: Path, llm: Llama) -> No
     document = llm.read(text=TEXT)
     document.save(path)
     assert len(open_document_file(path).header["first"]) == 15
+    want = document.ask(OTHER, max_tokens=4)
+    document.close()
+    again = llm.open_document(path)
+    answer = again.ask(OTHER, max_tokens=4)
+    assert answer.text == want.text and answer.report.reused == len(again.tokens)
+    again.close()
+
+
+def test_after_an_interrupt_the_state_is_saved_whole(saved: Path, tmp_path: Path, llm: Llama) -> None:
+    document = llm.read(text=TEXT)
+    document.ask(QUESTION, max_tokens=1)
+
+    def interrupt(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    llm.on_progress = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        document.ask("?", max_tokens=1)
+    llm.on_progress = None
+    path = tmp_path / "whole.asldoc"
+    document.save(path)
+    for name, array in open_document_file(path).arrays.items():
+        assert array.shape == open_document_file(saved).arrays[name].shape
+    document.close()
+
+
+def test_a_template_that_prints_the_date(saved: Path, llm: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was saved yesterday goes on with yesterday's."""
+    from asl_llamacpp import chat_prompt
+
+    monkeypatch.setattr(chat_prompt.Frame, "head", lambda self, llm: [1, 5, 6])
+    document = llm.open_document(saved)
+    assert document.ask(OTHER, max_tokens=2).report.reused == len(document.tokens)
     document.close()
 
 
@@ -159,7 +192,7 @@ def test_another_model_is_refused(saved: Path, gemma_path: Path) -> None:
         load(gemma_path, kv_policy="full").open_document(saved)
 
 
-@pytest.mark.parametrize("name", ["model", "tokenizer", "build", "adapter"])
+@pytest.mark.parametrize("name", ["model", "tokenizer", "chat template", "build", "adapter"])
 def test_every_part_of_the_fingerprint_counts(saved: Path, tmp_path: Path, llm: Llama, name: str) -> None:
     file = open_document_file(saved)
     path = tmp_path / "other.asldoc"

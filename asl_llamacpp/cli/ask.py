@@ -21,6 +21,7 @@ from ..heat_text import place_text
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
 from ..sources import read_source
+from .chat_text import plain
 from .errors import one_line_errors
 from .progress import PrefillBar
 
@@ -83,10 +84,16 @@ def ask(
         if plot is not None:
             _check_plot(plot, kv_policy)
         if evidence is not None:
+            if not kv_policy.prunes:
+                raise ValueError(
+                    f"--evidence shows what attention picked, and policy {str(kv_policy)!r} computes no scores"
+                )
             check_heat_map_path(evidence)
         path = models.find_model(model)
         sources = [read_source(document) for document in documents]
         size = measure(path, Query(DocumentText.of(sources).text, question))
+        if n_ctx is not None and n_ctx > size.n_ctx_train > 0:
+            fit_context(size, max_tokens, n_ctx)  # which refuses it
         if sections and n_ctx is None and size.prompt + max_tokens > size.n_ctx_train > 0:
             n_ctx = size.n_ctx_train
         options: dict[str, Any] = {
@@ -128,7 +135,7 @@ def _check_plot(path: Path, policy: Policy) -> None:
 def _stream(answers: AnswerStream, bar: PrefillBar) -> Answer:
     for piece in answers:
         bar.stop()
-        sys.stdout.write(piece)
+        sys.stdout.write(plain(piece))
         sys.stdout.flush()
     bar.stop()
     typer.echo()
@@ -146,5 +153,5 @@ def _show_evidence(answer: Answer) -> None:
 def passage_text(span: Span, most: int = 300) -> str:
     """A passage in one line: its place, score and text."""
     place = ", ".join(filter(None, (span.source, place_text(span.page, span.section))))
-    text = " ".join(span.text.split())
+    text = plain(" ".join(span.text.split()))
     return f"[{span.score:.2f}] {place}: {text if len(text) <= most else text[: most - 1] + '…'}"

@@ -41,10 +41,6 @@ ffi.cdef(_cdef())
 lib: Any = ffi.dlopen(str(library_path()))
 
 
-_ASIDE = 2**31 - 1
-"""The number that a document is parked under to end its prefill."""
-
-
 def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
@@ -110,6 +106,8 @@ class Engine:
     def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
         self._ctx = ffi.cast("struct llama_context *", _address(ctx))
         self._raised: BaseException | None = None
+        self.running = False
+        """Within `run`: the context must not be closed."""
         self.progress = progress
         self._callback = ffi.callback(
             "llama_layerwise_progress", self._on_progress, error=False, onerror=self._on_error
@@ -149,10 +147,12 @@ class Engine:
         self._raised = None
         # set for this run alone: another engine on the same context may have come and gone
         lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
+        self.running = True
         try:
             scoring = 2 if products else int(scores)
             status = lib.llama_layerwise_run(self._ctx, _int32(il_begin), _int32(il_end), scoring)
         finally:
+            self.running = False
             lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
         self._check(status)
 
@@ -244,12 +244,7 @@ class Engine:
 
     def set_aside(self) -> bool:
         """End the prefill in progress, and keep the held document; False if there is none that could be kept."""
-        try:
-            self.park(_ASIDE)
-        except ValueError:
-            return False
-        self.unpark(_ASIDE)
-        return True
+        return int(lib.llama_layerwise_set_aside(self._ctx)) == OK
 
     def drop(self, number: int) -> None:
         """Free a parked document."""

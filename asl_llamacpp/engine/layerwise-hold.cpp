@@ -98,13 +98,13 @@ void llama_layerwise::resume(
         held.in_cache = true;
     }
 
+    held.tokens.resize(n_held);
+
     if (held.in_cache && !mem.reopen(held.il, n_held, n_tokens, n_headroom_inp)) {
         held = held_t();
 
         llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
     }
-
-    held.tokens.resize(n_held);
 
     start(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
 }
@@ -263,7 +263,7 @@ void llama_layerwise::get_hidden(int32_t n_tokens, float * out, int64_t n_out) {
 // several on the device
 //
 
-bool llama_layerwise::set_aside() {
+bool llama_layerwise::move_aside() {
     if (!held.in_cache || mem.get_groups().empty() || mem.first_group().il_end < held.il) {
         return false;
     }
@@ -281,17 +281,32 @@ void llama_layerwise::park(int32_t id) {
     if (id < 0 || parked.count(id) > 0) {
         llama_layerwise_invalid("the number " + std::to_string(id) + " is taken, or negative");
     }
-    ctx.synchronize();
 
-    if (held.group.il_end == 0 && !set_aside()) {
-        llama_layerwise_invalid("the context holds no document that could be put away");
-    }
+    set_aside();
 
     parked.emplace(id, std::move(held));
 
     held = held_t();
+}
+
+void llama_layerwise::set_aside() {
+    if (running) {
+        llama_layerwise_invalid("layers are running: wait until they are done");
+    }
+
+    ctx.synchronize();
+
+    if (held.group.il_end == 0 && !move_aside()) {
+        llama_layerwise_invalid("the context holds no document that could be put away");
+    }
+
+    held_t kept = std::move(held);
+
+    held = held_t();
 
     reset(true);
+
+    held = std::move(kept);
 }
 
 void llama_layerwise::unpark(int32_t id) {

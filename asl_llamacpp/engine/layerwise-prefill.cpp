@@ -598,7 +598,7 @@ void llama_layerwise::reset_after(llama_layerwise_status status) {
     ctx.synchronize();
 
     held_t kept;
-    if (set_aside()) {
+    if (move_aside()) {
         kept = std::move(held);
     }
 

@@ -128,6 +128,7 @@ struct llama_layerwise {
     void park(int32_t id);
     void unpark(int32_t id);
     void drop(int32_t id);
+    void set_aside();
     void end();
     void reset(bool clear_memory);
     void reset_after(llama_layerwise_status status);
@@ -154,7 +155,7 @@ private:
     void start(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom);
 
     // move the document's cells out of the cache; false if they are not all there
-    bool set_aside();
+    bool move_aside();
 
     // the hidden states of the document, followed by those of the tokens that have caught up
     void join_held();

@@ -111,6 +111,10 @@ int32_t llama_layerwise_unpark(llama_context * ctx, int32_t id) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.unpark(id); });
 }
 
+int32_t llama_layerwise_set_aside(llama_context * ctx) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.set_aside(); });
+}
+
 int32_t llama_layerwise_drop(llama_context * ctx, int32_t id) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.drop(id); });
 }

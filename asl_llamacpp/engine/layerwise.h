@@ -183,6 +183,9 @@ LLAMA_API int32_t llama_layerwise_park(struct llama_context * ctx, int32_t id);
 // hold a parked document again; whatever the context held is dropped
 LLAMA_API int32_t llama_layerwise_unpark(struct llama_context * ctx, int32_t id);
 
+// end the prefill in progress, if there is one, and keep the held document on its device; INVALID if there is none
+LLAMA_API int32_t llama_layerwise_set_aside(struct llama_context * ctx);
+
 // free a parked document
 LLAMA_API int32_t llama_layerwise_drop(struct llama_context * ctx, int32_t id);
 
