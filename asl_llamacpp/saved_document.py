@@ -10,6 +10,7 @@ import llama_cpp
 import numpy as np
 
 from .asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
+from .chat_prompt import document_tokens
 from .document import Document, DocumentText
 from .document_state import DocumentState, LayerKV
 from .evidence import Part
@@ -95,8 +96,8 @@ def open_document(llm: Any, path: Path) -> Document:
         name, content = saved_content(file)
         state = _state(llm, file)
         n_head = int(file.header["n_head"])
-        if not 0 <= n_head < len(state.tokens):
-            raise KeyError("n_head")
+        if state.tokens[max(n_head, 0) :].tolist() != document_tokens(llm, content.text):
+            raise DocumentFileError(f"{path} holds the tokens of another text: read the document anew")
         document = Document(llm, content, name, (state.tokens.tolist(), n_head))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None

@@ -132,12 +132,10 @@ def test_no_room_for_any_document() -> None:
 
 
 def test_a_full_disk_costs_the_state_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asl_llamacpp import document_store
-
-    def full(array: object) -> object:
+    def full(spool: object, array: object) -> object:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(document_store, "on_disk", lambda folder: full)
+    monkeypatch.setattr("asl_llamacpp.document_state.Spool.__call__", full)
     llm = load(kv_policy=PRUNE, document_min=200, document_store="disk")
     greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
     with pytest.warns(RuntimeWarning, match="No space left"):
