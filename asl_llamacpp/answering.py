@@ -49,8 +49,7 @@ def measure(path: str | Path, query: Query) -> PromptSize:
     """
     tokenizer = models.open_model(path, vocab_only=True, kv_policy="full", n_gpu_layers=0)
     try:
-        architecture = tokenizer.metadata.get("general.architecture")
-        n_ctx_train = int(tokenizer.metadata.get(f"{architecture}.context_length", 0))
+        n_ctx_train = models.trained_context(tokenizer)
         around = frame(tokenizer, query.question)
         n_around = len(around.head(tokenizer)) + len(around.tail(tokenizer))
         return PromptSize(len(document_tokens(tokenizer, query.document)), n_around, n_ctx_train)

@@ -208,7 +208,7 @@ class DocumentStore:
         if deeper and info.n_held >= len(entry.tokens):
             state = entry.state or DocumentState(entry.tokens)
             copier = StateCopier(self.engine, self.shape, self.n_embd, state, in_ram)
-            copier.finish(self.engine.info().il_held)
+            copier.finish(info.il_held)
             if copier.failed:
                 raise MemoryError(f"there is no room to copy the state of {entry.name or 'the document'}")
             return copier.state

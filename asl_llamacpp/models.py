@@ -87,6 +87,12 @@ def open_model(path: str | Path, **options: Any) -> Llama:
         raise ValueError(f"{error} ({_failures[0]})") from None
 
 
+def trained_context(llm: Llama) -> int:
+    """Tokens that an open model was trained for, 0: its file does not say."""
+    architecture = llm.metadata.get("general.architecture")
+    return int(llm.metadata.get(f"{architecture}.context_length", 0))
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a GGUF file's metadata says; None where it says nothing.

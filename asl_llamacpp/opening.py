@@ -75,8 +75,7 @@ def measure_document(model: str | Path, loaded: Loaded) -> DocumentSize:
     """
     with closing(models.open_model(model, vocab_only=True, kv_policy="full", n_gpu_layers=0)) as tokenizer:
         document = Document(tokenizer, loaded.content, loaded.name, loaded.tokens)
-        architecture = tokenizer.metadata.get("general.architecture")
-        n_ctx_train = int(tokenizer.metadata.get(f"{architecture}.context_length", 0))
+        n_ctx_train = models.trained_context(tokenizer)
         return DocumentSize(loaded.name, document.n_tokens, document.n_head, n_ctx_train)
 
 

@@ -20,8 +20,7 @@ class Prompts:
 
     def __init__(self, path: str | Path) -> None:
         self._llm = models.open_model(path, vocab_only=True, kv_policy="full", n_gpu_layers=0)
-        architecture = self._llm.metadata.get("general.architecture")
-        self.n_ctx_train = int(self._llm.metadata.get(f"{architecture}.context_length", 0))
+        self.n_ctx_train = models.trained_context(self._llm)
         self.chat = has_chat_template(self._llm)
 
     def tokens(self, query: Query, prefix: str = "") -> list[int]:
