@@ -12,12 +12,13 @@ import numpy as np
 
 from . import state
 from .budget_text import Budget, parse_budget
+from .calibration import calibrated
 from .devices import OnDevices, remote_devices
 from .document_settings import DOCUMENT_LIMIT, Place, check_store
 from .document_store import DocumentStore
 from .engine.binding import Engine, UnsupportedModelError, deferred_kv
 from .generation import Closed, GuardedGeneration
-from .policies import Policy, parse_policy
+from .policies import Policy
 from .prefill import OnProgress
 from .prefill_report import whole_report
 from .pruned_cache import PrunedCache, check_context, check_prompt, shape_of
@@ -33,7 +34,10 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
         kv_policy: "asl" (default), "fastkv", "snapkv", "gemfilter", "asl-2pass", "full" (stock llama.cpp), a spec
             such as "asl:tau=0.4,select_k=1024", or a policy object. Prompts of at most `select_k` tokens (of
-            `budget`, for snapkv) are not pruned.
+            `budget`, for snapkv) are not pruned. The text "asl", alone or with a select_k, takes the other constants
+            from the model's calibration, if there is one.
+        calibration: the file that `asl-llamacpp calibrate` wrote; "auto" (default) looks beside the model and in the
+            user's configuration folder; None: the paper's constants.
         kv_budget: what the KV cache may hold: tokens per layer and KV head (2048), a fraction of the prompt (0.1), or
             bytes of all layers together, room for 256 tokens of answer included ("2GiB"). None: no limit.
         on_progress: called with a `Progress` before each ubatch of a prefill; also an attribute that can be set
@@ -67,8 +71,8 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
     Pickling keeps the evaluated tokens and their KV cache, but not `on_progress`.
 
     Raises:
-        ValueError: a bad policy or one of the combinations above; a prompt that does not fit `n_ctx` (from the
-            call that got it, with the numbers).
+        ValueError: a bad policy, a damaged calibration or one of the combinations above; a prompt that does not fit
+            `n_ctx` (from the call that got it, with the numbers).
         BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
         ConnectionError: an RPC server that cannot be reached, is busy with another model, or of another version.
@@ -80,6 +84,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         model_path: str,
         *,
         kv_policy: str | Policy = "asl",
+        calibration: str | os.PathLike[str] | None = "auto",
         kv_budget: int | float | str | Budget | None = None,
         on_progress: OnProgress | None = None,
         kv_reuse: bool = False,
@@ -91,7 +96,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self._policy = parse_policy(kv_policy)
+        self._policy, self.calibration = calibrated(kv_policy, model_path, calibration)
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
@@ -250,6 +255,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
             super().eval(tokens[i : i + self.n_batch])
         self.last_prefill = whole_report(self._engine, self._ctx.ctx, self._policy, self.n_tokens)
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
+        self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
 
     def _eval_pruned(self, tokens: list[int]) -> None:
         assert self._cache is not None
@@ -258,6 +264,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
         self.n_prompts += 1
         self.last_prefill = self._cache.prefill(tokens, self.on_progress)
+        self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
         self.input_ids[:n] = tokens
         self.n_tokens, self._requires_eval = n, False
         if self._logits_all and n <= len(self.scores):

@@ -34,6 +34,7 @@ class PrefillReport:
     """What one prefill pruned, why there, and what that saved. Printing it gives a short table.
 
     policy             the policy's text form, as `parse_policy` reads it
+    calibration        the file that the policy's constants come from; None: they are the paper's, or chosen by hand
     n_prompt           prompt tokens
     n_layer            layers of the model
     selection_layer    layer (0-based) after which only the selected tokens went on; None: nothing was pruned
@@ -79,6 +80,7 @@ class PrefillReport:
     kv_bytes_full: int = 0
     peak_kv_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    calibration: str | None = None
 
     @property
     def n_selected(self) -> int:
@@ -102,7 +104,7 @@ class PrefillReport:
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         rows = {
-            "policy": self.policy,
+            "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
             "prompt": f"{self.n_prompt} tokens" + (f", {self.reused} of them known" if self.reused else ""),
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",

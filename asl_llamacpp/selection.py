@@ -35,14 +35,15 @@ def pool(window_sums: Floats, kernel: int) -> Floats:
     return pooled
 
 
-def token_scores(window_sums: Floats, window: int, kernel: int) -> Floats:
-    """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads.
+def token_scores(window_sums: Floats, window: int, kernel: int, heads: str = "sum") -> Floats:
+    """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads, or their maximum ("max").
 
     `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries.
     The window's own columns are dropped before pooling, so that they do not leak into their neighbours.
     """
     n_past = max(window_sums.shape[1] - window, 0)
-    scores: Floats = pool(window_sums[:, :n_past], kernel).sum(axis=0)
+    pooled = pool(window_sums[:, :n_past], kernel)
+    scores: Floats = pooled.max(axis=0) if heads == "max" else pooled.sum(axis=0)
     return scores
 
 
@@ -91,8 +92,8 @@ class Selector:
     scores, None meaning all of them; sliding-window layers give none, and are left out of the variance.
 
     After each `observe`, by layer: `variance` (V_l), `union_size`, and `relative_variance` (V_l / V_ref),
-    whose first entry is 1.0. If V_ref is 0 the ranks have converged: the next scored layer gets 0.0, and
-    selection follows it.
+    whose first entry is 1.0. V_ref is the first V, or with `reference="peak"` the largest so far. If V_ref is 0
+    the ranks have converged: the next scored layer gets 0.0, and selection follows it.
     """
 
     products = False
@@ -112,7 +113,7 @@ class Selector:
         self._limit: int | None = policy.l_max if policy.layer is None else policy.layer
         self._top = policy.select_k - policy.window
         self._rows: deque[Ints] = deque(maxlen=policy.l_obs)
-        self._scores = np.empty(0, dtype=np.float32)
+        self._scores: deque[Floats] = deque(maxlen=policy.score_layers)
         self._row_layer = self._layer = -1
         self._fired: str | None = None
         self.earliest = 0
@@ -125,12 +126,13 @@ class Selector:
         Without sliding-window layers l_min - l_obs + 1, or the fixed layer. With them, the rule looks as many
         scored layers back, and a fixed layer without scores uses those of the nearest scored layer before it.
         """
-        back = self.policy.l_obs - 1 if self.policy.layer is None else 0
+        rule = self.policy.layer is None
+        back = max(self.policy.l_obs if rule else 1, self.policy.score_layers) - 1
         if self._scored is None:
-            return self._start - back
+            return max(self._start - back, 0)
         if not self._scored:
             return None
-        at = bisect_left(self._scored, self._start) if back else bisect_right(self._scored, self._start) - 1
+        at = bisect_left(self._scored, self._start) if rule else bisect_right(self._scored, self._start) - 1
         return self._scored[max(at - back, 0)]
 
     @property
@@ -197,10 +199,10 @@ class Selector:
     def _add_row(self, layer: int, window_sums: Floats) -> None:
         if window_sums.ndim != 2 or window_sums.shape[1] != self.n_tokens:
             raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(window_sums.shape)}")
-        scores = token_scores(window_sums, self.policy.window, self.policy.kernel)
+        scores = token_scores(window_sums, self.policy.window, self.policy.kernel, self.policy.heads)
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
-        self._scores = scores
+        self._scores.append(scores)
         self._rows.append(rank(scores))
         self._row_layer = layer
 
@@ -210,8 +212,10 @@ class Selector:
             return None
         variance, self.union_size[layer] = rank_variance(np.stack(self._rows), self._top)
         self.variance[layer] = variance
-        reference_layer, reference = next(iter(self.variance.items()))
-        is_reference = layer == reference_layer
+        reference_layer = next(iter(self.variance))
+        if self.policy.reference == "peak":
+            reference_layer = max(self.variance, key=self.variance.__getitem__)
+        reference, is_reference = self.variance[reference_layer], len(self.variance) == 1
         if reference == 0:
             self.relative_variance[layer] = 1.0 if is_reference else 0.0
             return None if is_reference else f"all ranks already agreed at layer {reference_layer}"
@@ -227,6 +231,10 @@ class Selector:
         return f"forced by l_max={self._limit}{source}{late}: {self.reason}"
 
     def _select(self, layer: int, reason: str, forced: bool) -> Decision:
-        positions = selected_positions(self._rows[-1], self._top, self.policy.window)
-        self.decision = Decision(layer, positions, reason, forced, self._scores)
+        scores, ranks = self._scores[-1], self._rows[-1]
+        if len(self._scores) > 1:
+            scores = np.max(list(self._scores), axis=0)
+            ranks = rank(scores)
+        positions = selected_positions(ranks, self._top, self.policy.window)
+        self.decision = Decision(layer, positions, reason, forced, scores)
         return self.decision

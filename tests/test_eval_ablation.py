@@ -17,7 +17,15 @@ from asl_llamacpp.evals.ablation_rules import Signal, first_past, outcomes, trie
 from asl_llamacpp.evals.forced import ForcedSelection
 from asl_llamacpp.evals.lines import append, read_lines
 from asl_llamacpp.evals.shared import SharedLlama
-from asl_llamacpp.evals.signals import combined, correlation, overlap, relative_to_first, relative_to_peak, signals
+from asl_llamacpp.evals.signals import (
+    COMBINED,
+    combined,
+    correlation,
+    overlap,
+    relative_to_first,
+    relative_to_peak,
+    signals,
+)
 from asl_llamacpp.selection import token_scores
 
 LAYERS = range(7, 29)
@@ -107,9 +115,10 @@ def made_up(seed: int, sample: int, best: int) -> dict[str, Any]:
     flat = [1.0] * 30
     found = {"entropy": [0.9 if il < best else 0.2 for il in range(30)]}
     found |= dict.fromkeys(("mass", "peak", "overlap", "correlation"), flat)
+    by_rows = {str(n): [5.0] * 30 for n in (2, 4, 6, 8, 10)}
     budget = {
-        "k": 64, "signals": found, "variance": {str(n): [5.0] * 30 for n in (2, 4, 6, 8, 10)},
-        "tried": dict.fromkeys(("sum", "max", "max4"), ways),
+        "k": 64, "signals": found, "variance": {"sum": by_rows, "max": by_rows},
+        "tried": dict.fromkeys(COMBINED, ways),
         "settings": {"window=32": [22, -1.0, False, 0.5], "kernel=1": [22, -3.0, False, None]},
     }  # fmt: skip
     key = {
@@ -198,7 +207,7 @@ def test_one_prompt_from_end_to_end(smollm2_path: Path, tmp_path: Path) -> None:
     (line,) = read_lines(out)
     found = line["budgets"]["1/2"]
     assert found["k"] == 110 and list(found["tried"]["sum"]) == [str(il) for il in LAYERS]
-    assert list(found["tried"]["max"]) == [str(il) for il in range(8, 29, 2)]
+    assert list(found["tried"]["max"]) == [str(il) for il in range(9, 29)]
     assert all(value[0] <= 0 and 0 <= value[2] <= 1 for way in found["tried"].values() for value in way.values())
     assert line["full"][1] and line["full"][0] > -2
     assert set(found["settings"]) == {"window=32", "window=16", "window=64", "kernel=1", "kernel=3", "kernel=15"}

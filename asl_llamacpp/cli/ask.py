@@ -104,7 +104,7 @@ def ask(
             "n_threads_batch": threads,
             "n_gpu_layers": n_gpu_layers,
             "rpc_servers": rpc,
-            "kv_policy": kv_policy,
+            "kv_policy": policy,
             "kv_budget": parse_budget(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
@@ -114,7 +114,12 @@ def ask(
             if evidence is not None:
                 answer.save_heat_map(evidence)
         if as_json:
-            told = {"answer": answer.text, "model": str(path), "policy": str(kv_policy), "n_ctx": options["n_ctx"]}
+            told = {
+                "answer": answer.text,
+                "model": str(path),
+                "policy": answer.report.policy,
+                "n_ctx": options["n_ctx"],
+            }
             facts = {"usage": answer.usage, "finish_reason": answer.finish_reason}
             passages = [vars(span) for span in answer.evidence]
             typer.echo(json.dumps({**told, **facts, "evidence": passages, "report": answer.report.to_dict()}))

@@ -81,7 +81,7 @@ def chat(
 ) -> None:
     """Ask many questions about the same documents. Only the first one has to wait for all of the text."""
     with one_line_errors():
-        kv_policy = parse_policy(policy)
+        parse_policy(policy)
         interactive = is_interactive(documents)
         path = models.find_model(model)
         loaded = load_document(documents)
@@ -99,7 +99,7 @@ def chat(
         }
         with ExitStack() as stack:
             with PrefillBar(not quiet) as bar:
-                arguments = (path, loaded, kv_policy, {**options, "on_progress": bar})
+                arguments = (path, loaded, policy, {**options, "on_progress": bar})
                 session = stack.enter_context(ChatSession(*arguments, overflow.value, max_tokens, temperature))
             Chat(session, interactive, quiet).run("-" not in documents)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..answer import Answer
+from ..calibration import calibrated
 from ..opening import SAVED_SUFFIX
-from ..policies import parse_policy
 from .chat_session import ChatSession
 from .chat_text import evidence_lines
 
@@ -100,11 +100,11 @@ def _policy(console: Console, argument: str) -> None:
     if not argument:
         console.note(str(session.policy))
         return
-    policy = parse_policy(argument)
+    policy, _ = calibrated(argument, session.model)
     if policy == session.policy:
         console.note(f"{policy} is in use already")
         return
-    told = console.work(lambda busy: session.switch(policy, busy))
+    told = console.work(lambda busy: session.switch(argument, busy))
     console.note(f"{policy}: {told}" + ("; the chat goes on with its history" if session.history else ""))
 
 

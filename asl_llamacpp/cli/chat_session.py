@@ -33,13 +33,13 @@ class ChatSession:
         self,
         model: Path,
         loaded: Loaded,
-        policy: Policy,
+        policy: str | Policy,
         options: dict[str, Any],
         overflow: Overflow = "error",
         max_tokens: int = 256,
         temperature: float = 0.0,
     ) -> None:
-        self.model, self.loaded, self.policy = model, loaded, policy
+        self.model, self.loaded = model, loaded
         self.options, self.overflow = options, overflow
         self.max_tokens, self.temperature = max_tokens, temperature
         self.history: list[Turn] = []
@@ -56,14 +56,18 @@ class ChatSession:
         self.llm.close()
         self._drop_aside()
 
-    def _open(self, policy: Policy) -> None:
+    @property
+    def policy(self) -> Policy:
+        """The one in use, with the model's calibration."""
+        return self.llm.kv_policy
+
+    def _open(self, policy: str | Policy) -> None:
         self.llm: Llama = models.open_model(self.model, kv_policy=policy, **self.options)
         try:
-            self.document = self._document(policy)
+            self.document = self._document(self.policy)
         except BaseException:
             self.llm.close()
             raise
-        self.policy = policy
 
     def _document(self, policy: Policy) -> Document:
         aside = self._aside_file
@@ -110,7 +114,7 @@ class ChatSession:
 
     # ---- policies --------------------------------------------------------------------------------------------------
 
-    def switch(self, policy: Policy, busy: Callable[[str], object] = print) -> str:
+    def switch(self, policy: str | Policy, busy: Callable[[str], object] = print) -> str:
         """Open the model anew under another policy, and take document and history along; what happened, in words.
 
         If that fails the old policy is opened again, and the error is raised. `busy` is told what is being done.

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from ..budget import KVShape, parse_budget
+from ..calibration import calibrated
 from ..kv_shape import CELLS_PAD, pad
 from ..memory_plan import Need, needs
 from ..model_shape import ModelShape, kv_type, read_shape
 from ..models import find_model, silence_llama_cpp
-from ..policies import POLICIES, parse_policy
+from ..policies import POLICIES
 from .errors import one_line_errors
 
 HEADROOM = 256
@@ -50,7 +51,7 @@ def plan(
     with one_line_errors():
         silence_llama_cpp()
         path = find_model(model)
-        policies = [parse_policy(spec) for spec in policy or POLICIES]
+        policies = [calibrated(spec, path)[0] for spec in policy or POLICIES]
         kv_budget = parse_budget(budget)
         memory = None if vram is None else _bytes(vram)
         found = read_shape(path)

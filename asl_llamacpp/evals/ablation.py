@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,11 +26,11 @@ from .recorded import RecordedPrompt
 from .registry import expand, open_task
 from .sample import Sample, Task
 from .shared import SharedLlama, open_shared
-from .signals import COMBINED, combined, signals, variances
+from .signals import COMBINED, Series, combined, signals, variances
 
 L_OBS = (2, 4, 6, 8, 10)
+HEADS: tuple[Literal["sum", "max"], ...] = ("sum", "max")
 WINDOWS, KERNELS = (16, 64), (1, 3, 15)
-TAIL = max(*WINDOWS, ASL().window)
 POLICY = "ablation"
 
 OnLine = Callable[[Line], None]
@@ -67,7 +67,7 @@ def run_ablation(
                 if key_of(key) in done:
                     continue
                 try:
-                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares, prompts.chat)
+                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares)
                 except Exception as error:
                     line = {"error": f"{type(error).__name__}: {error}"}
                 append(out, rounded({**key, **line}))
@@ -86,40 +86,52 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def try_layers(llm: SharedLlama, task: Task, sample: Sample, budgets: Sequence[Fraction], chat: bool) -> Line:
+def try_layers(
+    llm: SharedLlama,
+    task: Task,
+    sample: Sample,
+    budgets: Sequence[Fraction],
+    ways: Sequence[str] = tuple(COMBINED),
+    windows: Sequence[int] = WINDOWS,
+    kernels: Sequence[int] = KERNELS,
+) -> Line:
     """The line of one prompt; "skipped" says why there is nothing in it."""
-    prompt = llm.record(sample.tokens, TAIL)
+    prompt = llm.record(sample.tokens, max(*windows, ASL().window))
     answer = right_answer(llm, task, sample)
     if answer is None:
         return {"skipped": "not answered rightly without pruning"}
     forced = ForcedSelection(llm, prompt, answer)
     full, n_layer = forced.unpruned(), prompt.n_layer
     policy = ASL().resolve(n_layer)
-    sums = [layer for layer in prompt.window_sums(policy.window) if layer is not None]
-    if len(sums) < n_layer:
-        raise ValueError("some layers have a sliding window, and give no scores to compare")
-    for window in WINDOWS:
+    assert isinstance(policy.l_min, int)
+    sums = prompt.window_sums(policy.window)
+    for window in windows:
         prompt.window_sums(window)
-    assert isinstance(policy.l_min, int) and isinstance(policy.l_max, int)
     line: Line = {
         "n_layer": n_layer, "l_min": policy.l_min, "l_max": policy.l_max, "n_answer": len(answer),
         "full": [full.logprob, full.greedy], "budgets": {},
     }  # fmt: skip
     kept = {share: max(policy.window + 1, math.floor(share * len(sample.tokens))) for share in budgets}
-    by_layer = {share: _signals(sums, policy, kept[share]) for share in budgets}
-    tried: dict[Fraction, dict[str, dict[str, Any]]] = {share: {how: {} for how in COMBINED} for share in budgets}
-    for layer in range(policy.l_min - 2, n_layer - 1):  # all of one layer at once: its state is put back only once
-        for how in COMBINED:
-            if how != "sum" and (layer - policy.l_max) % 2:
-                continue  # every other layer will do to compare them
+    tried: dict[Fraction, dict[str, dict[str, Any]]] = {share: {how: {} for how in ways} for share in budgets}
+    for layer in range(first_layer(prompt, policy), n_layer - 1):  # a layer at a time: its state is put back only once
+        for how in ways:
+            if how != "sum" and layer < policy.l_min:
+                continue
             scores = combined(sums[: layer + 1], policy.window, policy.kernel, how)
             for share in budgets:
                 found = _try(forced, sample, layer, scores, kept[share], policy.window)
                 tried[share][how][str(layer)] = found
     for share in budgets:
-        settings = _settings(forced, prompt, sample, policy, kept[share])
-        line["budgets"][str(share)] = {"k": kept[share], **by_layer[share], "tried": tried[share], "settings": settings}
+        settings = _settings(forced, prompt, sample, policy, kept[share], windows, kernels)
+        signalled = _signals(sums, policy, kept[share])
+        line["budgets"][str(share)] = {"k": kept[share], **signalled, "tried": tried[share], "settings": settings}
     return line
+
+
+def first_layer(prompt: RecordedPrompt, policy: ASL) -> int:
+    """The first layer that is tried: a little before L_min, where the rule begins, if there are scores."""
+    assert isinstance(policy.l_min, int)
+    return max(policy.l_min - 2, prompt.scored[0])
 
 
 def right_answer(llm: SharedLlama, task: Task, sample: Sample) -> list[int] | None:
@@ -137,13 +149,14 @@ def right_answer(llm: SharedLlama, task: Task, sample: Sample) -> list[int] | No
     return None
 
 
-def _signals(sums: Sequence[Floats], policy: ASL, select_k: int) -> dict[str, Any]:
+def _signals(sums: Sequence[Floats | None], policy: ASL, select_k: int) -> dict[str, Any]:
+    """Every signal by layer; V by how heads are combined, then by L_obs."""
     top = select_k - policy.window
-    ranks = [rank(token_scores(layer, policy.window, policy.kernel)) for layer in sums]
-    return {
-        "signals": signals(sums, policy.window, policy.kernel, top),
-        "variance": {str(l_obs): variances(ranks, top, l_obs) for l_obs in L_OBS},
-    }
+    variance: dict[str, dict[str, Series]] = {}
+    for heads in HEADS:
+        ranks = [None if s is None else rank(token_scores(s, policy.window, policy.kernel, heads)) for s in sums]
+        variance[heads] = {str(l_obs): variances(ranks, top, l_obs) for l_obs in L_OBS}
+    return {"signals": signals(sums, policy.window, policy.kernel, top), "variance": variance}
 
 
 def _try(
@@ -157,17 +170,23 @@ def _try(
 
 
 def _settings(
-    forced: ForcedSelection, prompt: RecordedPrompt, sample: Sample, policy: ASL, select_k: int
+    forced: ForcedSelection,
+    prompt: RecordedPrompt,
+    sample: Sample,
+    policy: ASL,
+    select_k: int,
+    windows: Sequence[int],
+    kernels: Sequence[int],
 ) -> dict[str, Any]:
     """One setting changed at a time, the layer being what the rule (with its l_max) makes of it: [layer, *`_try`]."""
-    changed = [(f"window={window}", window, policy.kernel) for window in (policy.window, *WINDOWS)]
-    changed += [(f"kernel={kernel}", policy.window, kernel) for kernel in KERNELS]
+    changed = [(f"window={window}", window, policy.kernel) for window in (policy.window, *windows)]
+    changed += [(f"kernel={kernel}", policy.window, kernel) for kernel in kernels]
     found: dict[str, Any] = {}
     for name, window, kernel in changed:
         if select_k <= window:
             continue
         rule = ASL(window=window, kernel=kernel, select_k=select_k).resolve(prompt.n_layer)
-        selector = Selector(rule, len(sample.tokens))
+        selector = Selector(rule, len(sample.tokens), prompt.scored)
         sums = prompt.window_sums(window)
         decision = next(filter(None, (selector.observe(il, layer) for il, layer in enumerate(sums))), None)
         if decision is not None:

@@ -97,7 +97,7 @@ def _combinations(prompts: list[Tried]) -> str:
     """Each prompt's mean over the layers at which all ways were tried."""
     layers = sorted(set.intersection(*(set(way) for p in prompts for way in p.logprob.values())))
     means = {how: [float(np.mean([p.logprob[how][il] for il in layers])) for p in prompts] for how in COMBINED}
-    pairs = {how: compare(means[how], means["sum"]) for how in COMBINED[1:]}
+    pairs = {how: compare(means[how], means["sum"]) for how in COMBINED if how != "sum"}
     corrected = dict(zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True))
     rows = [("scores", "log-probability [95 %]", "against sum", "p (Holm)", "greedy", "kept")]
     for how in COMBINED:
@@ -145,7 +145,7 @@ def _ruled(prompts: list[Tried], reference: str, l_obs: int, tau: float, l_min: 
     choices: list[Choice] = []
     for p in prompts:
         start = max(l_min if l_min is not None else p.l_min, l_obs - 1)
-        choices.append(first_past(relative(p.variance[l_obs], start), tau, True, start, max(start, p.l_max)))
+        choices.append(first_past(relative(p.variance["sum"][l_obs], start), tau, True, start, max(start, p.l_max)))
     return outcome("", prompts, choices)
 
 

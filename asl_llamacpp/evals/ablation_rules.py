@@ -38,7 +38,7 @@ class Tried:
     logprob: dict[str, dict[int, float]]
     greedy: dict[str, dict[int, bool]]
     kept: dict[str, dict[int, float]]
-    variance: dict[int, Series]
+    variance: dict[str, dict[int, Series]]
     series: dict[str, Series]
     settings: dict[str, tuple[int, float, float | None]]
 
@@ -66,7 +66,9 @@ def tried(lines: Iterable[Line], budget: str) -> list[Tried]:
 def _tried(line: Line, budget: str) -> Tried:
     found, n_answer, l_min = line["budgets"][budget], line["n_answer"], line["l_min"]
     ways = {how: {int(il): value for il, value in by_layer.items()} for how, by_layer in found["tried"].items()}
-    variance = {int(l_obs): series for l_obs, series in found["variance"].items()}
+    variance = {
+        heads: {int(l_obs): series for l_obs, series in by_rows.items()} for heads, by_rows in found["variance"].items()
+    }
     relative = {"V / V at L_min": relative_to_first, "V / peak V": relative_to_peak}
     return Tried(
         seed=line["seed"],
@@ -81,7 +83,7 @@ def _tried(line: Line, budget: str) -> Tried:
         greedy={how: {il: value[1] for il, value in way.items()} for how, way in ways.items()},
         kept={how: {il: v[2] for il, v in way.items() if v[2] is not None} for how, way in ways.items()},
         variance=variance,
-        series={**found["signals"], **{name: make(variance[L_OBS], l_min) for name, make in relative.items()}},
+        series={**found["signals"], **{name: make(variance["sum"][L_OBS], l_min) for name, make in relative.items()}},
         settings={name: (il, value / n_answer, kept) for name, (il, value, _, kept) in found["settings"].items()},
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..selection import Floats, Ints, pool, rank, rank_variance, token_scores
+from ..selection import Floats, Ints, rank, rank_variance, token_scores
 
 Series: TypeAlias = list[float | None]
 """A number by layer; None where there is none."""
@@ -19,17 +19,24 @@ SINKS = 4
 SIGNALS = ("entropy", "mass", "peak", "overlap", "correlation")
 
 
-def variances(ranks: Sequence[Ints], top: int, l_obs: int) -> Series:
-    """V_l of ALGORITHM's steps 6 and 7, from the layer on that has `l_obs` rows."""
-    rows: Series = [None] * len(ranks)
-    for il in range(l_obs - 1, len(ranks)):
-        rows[il] = rank_variance(np.stack(ranks[il - l_obs + 1 : il + 1]), top)[0]
-    return rows
+def variances(ranks: Sequence[Ints | None], top: int, l_obs: int) -> Series:
+    """V_l of ALGORITHM's steps 6 and 7, from the layer on that has `l_obs` rows; None: a layer without scores.
+
+    Where some layers have none, two rows are enough, as they are to `Selector`.
+    """
+    least = l_obs if all(row is not None for row in ranks) else 2
+    found: Series = []
+    rows: deque[Ints] = deque(maxlen=l_obs)
+    for row in ranks:
+        if row is not None:
+            rows.append(row)
+        found.append(rank_variance(np.stack(rows), top)[0] if row is not None and len(rows) >= least else None)
+    return found
 
 
 def relative_to_first(values: Series, l_min: int) -> Series:
-    """V_l / V_{l_min} (arXiv 2601.07667), from l_min on."""
-    reference = values[l_min]
+    """V_l / V_{l_min} (arXiv 2601.07667), from l_min on, or from the first layer after it that has a V."""
+    reference = next((value for value in values[l_min:] if value is not None), None)
     if not reference:
         return [None] * len(values)
     return [None if il < l_min or value is None else value / reference for il, value in enumerate(values)]
@@ -47,29 +54,32 @@ def relative_to_peak(values: Series, l_min: int) -> Series:
     return found
 
 
-def signals(sums: Sequence[Floats], window: int, kernel: int, top: int) -> dict[str, Series]:
-    """The signals of every layer but V.
+def signals(sums: Sequence[Floats | None], window: int, kernel: int, top: int) -> dict[str, Series]:
+    """The signals of every layer but V; None where a layer has no scores.
 
     With s the token scores (`token_scores`, sum over H heads of w queries' attention, pooled), p = s / sum(s):
 
     entropy      -sum(p log p) / log(n - w), 1: all past tokens alike
     mass         share of all attention that goes to the past, without the first `SINKS` tokens
     peak         the largest score / (H w), without them
-    overlap      of the `top` best tokens with those of the layer before: |A & B| / |A | B|
-    correlation  Spearman's, of the ranks with those of the layer before
+    overlap      of the `top` best tokens with those of the layer with scores before it: |A & B| / |A | B|
+    correlation  Spearman's, of the ranks with those of that layer
     """
-    found: dict[str, Series] = {name: [] for name in SIGNALS}
+    found: dict[str, Series] = {name: [None] * len(sums) for name in SIGNALS}
     before: Ints | None = None
-    for layer in sums:
+    for il, layer in enumerate(sums):
+        if layer is None:
+            continue
         scores = token_scores(layer, window, kernel).astype(np.float64)
         share = scores / max(scores.sum(), 1e-30)
         attention = layer.shape[0] * window
-        found["entropy"].append(float(-(share * np.log(np.maximum(share, 1e-30))).sum() / np.log(len(scores))))
-        found["mass"].append(float(layer[:, SINKS : len(scores)].sum(dtype=np.float64)) / attention)
-        found["peak"].append(float(scores[SINKS:].max()) / attention)
+        found["entropy"][il] = float(-(share * np.log(np.maximum(share, 1e-30))).sum() / np.log(len(scores)))
+        found["mass"][il] = float(layer[:, SINKS : len(scores)].sum(dtype=np.float64)) / attention
+        found["peak"][il] = float(scores[SINKS:].max()) / attention
         ranks = rank(scores.astype(np.float32))
-        found["overlap"].append(None if before is None else overlap(before, ranks, top))
-        found["correlation"].append(None if before is None else correlation(before, ranks))
+        if before is not None:
+            found["overlap"][il] = overlap(before, ranks, top)
+            found["correlation"][il] = correlation(before, ranks)
         before = ranks
     return found
 
@@ -87,17 +97,18 @@ def correlation(a: Ints, b: Ints) -> float:
     return 1 - 6 * squares / (n * (n * n - 1)) if n > 1 else 1.0
 
 
-COMBINED = ("sum", "max", "max4")
+COMBINED: dict[str, tuple[Literal["sum", "max"], int]] = {
+    "sum": ("sum", 1),
+    "max": ("max", 1),
+    "sum4": ("sum", 4),
+    "max4": ("max", 4),
+}
+"""Ways to combine scores, as `ASL.heads` and `ASL.score_layers` say; the first one is the paper's."""
 
 
-def combined(sums: Sequence[Floats], window: int, kernel: int, how: str) -> NDArray[np.float32]:
-    """Token scores of the last of some layers, by how heads and layers are put together.
-
-    "sum": over heads (the paper); "max": over heads; "max4": over heads and the last 4 layers.
-    """
-    if how == "sum":
-        return token_scores(sums[-1], window, kernel)
-    layers = sums[-4:] if how == "max4" else sums[-1:]
-    n_past = sums[-1].shape[1] - window
-    best: NDArray[np.float32] = np.max([pool(layer[:, :n_past], kernel).max(axis=0) for layer in layers], axis=0)
+def combined(sums: Sequence[Floats | None], window: int, kernel: int, how: str) -> Floats:
+    """Token scores of the last of some layers, by a way of `COMBINED`; layers without scores are left out."""
+    heads, n_layers = COMBINED[how]
+    scored = [layer for layer in sums if layer is not None][-n_layers:]
+    best: Floats = np.max([token_scores(layer, window, kernel, heads) for layer in scored], axis=0)
     return best

@@ -24,6 +24,15 @@ class ASL(Spec):
     select_k  tokens kept by the selection, the window included, > window
     layer     select at this layer whatever the ranks say; the rule is not evaluated. None: the rule decides
 
+    Three that the paper does not have; their defaults are the paper's rule:
+
+    reference     what V_l is relative to: "first", V at l_min; "peak", the largest V from l_min on, which is the
+                  same wherever V falls from l_min on
+    heads         how a token's pooled scores of the heads are combined: "sum", or "max", so that a few retrieval
+                  heads do not drown; the ranks, and so the rule, see the combined scores
+    score_layers  the set is chosen by each token's maximum over the scores of so many last layers, >= 1; the rule
+                  sees each layer alone
+
     A model with so few layers that an "auto" l_min lies beyond its last one never fires, and its "auto" l_max
     is None: its prompts stay whole unless `layer` or a smaller `l_obs` is given.
 
@@ -38,6 +47,9 @@ class ASL(Spec):
     kernel: int = 7
     select_k: int = 2048
     layer: int | None = None
+    reference: Literal["first", "peak"] = "first"
+    heads: Literal["sum", "max"] = "sum"
+    score_layers: int = 1
 
     name: ClassVar[str] = "asl"
 
@@ -45,16 +57,18 @@ class ASL(Spec):
         checked: dict[str, Any] = {"tau": number("tau", self.tau)}
         if not (math.isfinite(self.tau) and self.tau > 0):
             raise ValueError(f"tau must be finite and greater than 0, not {self.tau}: the paper's is 0.3")
-        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1)):
+        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1), ("score_layers", 1)):
             checked[name] = integer(name, getattr(self, name), least)
         for name, words in (("l_min", ("auto",)), ("l_max", ("auto", None)), ("layer", (None,))):
             value = getattr(self, name)
             if value in words:
                 continue
             if isinstance(value, str):
-                allowed = " or ".join(map(repr, words))
-                raise ValueError(f"{name} must be an integer or {allowed}, not {value!r}")
+                raise ValueError(f"{name} must be an integer or {' or '.join(map(repr, words))}, not {value!r}")
             checked[name] = integer(name, value, 0)
+        for name, allowed in (("reference", ("first", "peak")), ("heads", ("sum", "max"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}")
         self._set_checked(checked)
         self._check_together()
 
