@@ -58,7 +58,14 @@ def first_token(document: Document, question: str) -> float:
 
 def measure(args: argparse.Namespace, policy: str, way: str, text: str) -> dict[str, Any]:
     threads = {"n_threads": args.threads, "n_threads_batch": args.threads}
-    settings = {"kv_policy": policy, "n_ctx": args.length + 392, "verbose": False, **threads, **WAYS[way]}
+    settings = {
+        "kv_policy": policy,
+        "calibration": None,
+        "n_ctx": args.length + 392,
+        "verbose": False,
+        **threads,
+        **WAYS[way],
+    }
     llm = Llama(args.model, **settings)
     document = llm.read(text=text)
     llm("Once upon a time", max_tokens=4)  # warm up

@@ -51,7 +51,7 @@ class LlamaModel:
             return
         import asl_llamacpp
 
-        own = {"kv_policy": task["policy"], "kv_budget": task["kv_budget"]}
+        own = {"kv_policy": task["policy"], "kv_budget": task["kv_budget"], "calibration": None}
         if "document_min" in task:
             own["document_min"] = task["document_min"]
         self.llm = asl_llamacpp.Llama(task["model"], **own, **common)
