@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import ask, chat, eval, info, plan, rpc_server
+from . import ask, calibrate, chat, eval, info, plan, rpc_server
 
 app = typer.Typer(
     name="asl-llamacpp",
@@ -13,6 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("ask")(ask.ask)
+app.command("calibrate")(calibrate.calibrate)
 app.command("chat")(chat.chat)
 app.command("eval")(eval.evaluate)
 app.command("info")(info.info)

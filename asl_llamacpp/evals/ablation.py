@@ -45,15 +45,22 @@ def run_ablation(
     budgets: Sequence[str] = ("1/4", "1/8"),
     n_samples: int = 10,
     seeds: Sequence[int] = (0, 1),
+    ways: Sequence[str] = tuple(COMBINED),
+    windows: Sequence[int] = WINDOWS,
+    kernels: Sequence[int] = KERNELS,
+    enough: int | None = None,
     on_line: OnLine | None = None,
     **llama_options: Any,
 ) -> int:
     """Try every layer on `n_samples` prompts of each task and seed; one line of `out` for each, the number of new ones.
 
     Lines that are there are not repeated. The tasks take turns, so that a run that is stopped has some of each.
+    `enough`: end with so many prompts that the model answers rightly. `ways`, `windows`, `kernels`: see `try_layers`.
     """
     path, out = models.find_model(model), Path(out)
-    done = {key_of(line) for line in repair(out)}
+    before = repair(out)
+    done = {key_of(line) for line in before}
+    usable = sum("budgets" in line for line in before)
     out.parent.mkdir(parents=True, exist_ok=True)
     name = {"model": model_fingerprint(path), "model_name": path.name, "policy": POLICY, "budget": None}
     shares, made = [Fraction(budget) for budget in budgets], 0
@@ -63,15 +70,17 @@ def run_ablation(
         options = {"n_ctx": -(-(length + longest) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True, **llama_options}
         with open_shared(path, **options) as llm:
             for sample, seed, task in ((i, seed, task) for i in range(n_samples) for seed in seeds for task in opened):
+                if enough is not None and usable >= enough:
+                    break
                 key = {**name, "task": task.name, "length": length, "sample": sample, "seed": seed}
                 if key_of(key) in done:
                     continue
                 try:
-                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares)
+                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares, ways, windows, kernels)
                 except Exception as error:
                     line = {"error": f"{type(error).__name__}: {error}"}
                 append(out, rounded({**key, **line}))
-                made += 1
+                made, usable = made + 1, usable + ("budgets" in line)
                 if on_line is not None:
                     on_line({**key, **line})
     return made
@@ -95,8 +104,12 @@ def try_layers(
     windows: Sequence[int] = WINDOWS,
     kernels: Sequence[int] = KERNELS,
 ) -> Line:
-    """The line of one prompt; "skipped" says why there is nothing in it."""
-    prompt = llm.record(sample.tokens, max(*windows, ASL().window))
+    """The line of one prompt; "skipped" says why there is nothing in it.
+
+    ways              of combining scores, names in `COMBINED`, "sum" among them
+    windows, kernels  tried beside the default ones, where the paper's rule selects
+    """
+    prompt = llm.record(sample.tokens, max((*windows, ASL().window)))
     answer = right_answer(llm, task, sample)
     if answer is None:
         return {"skipped": "not answered rightly without pruning"}

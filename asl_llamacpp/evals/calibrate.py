@@ -1,0 +1,107 @@
+"""Finding a model's constants: generated prompts, every layer tried on each, and the rule that serves them best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .ablation import OnLine, run_ablation
+from .ablation_rules import Tried, tried
+from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
+from .lines import Line, read_lines
+
+TASKS = (
+    *("niah_single_1", "niah_single_2", "niah_multikey_1", "niah_single_3", "passkey", "number_string"),
+    *("niah_multivalue", "kv_retrieval", "vt"),
+)
+BUDGETS = ("1/4", "1/8")
+LEAST = 6
+"""Prompts answered rightly without which nothing is said about a model."""
+TRIES = 4
+"""Prompts that are generated at most, for each that is wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found, and on the same prompts the paper's constants and the best fixed layer."""
+
+    best: Outcomes
+    paper: Outcomes
+    layer: Outcomes
+    tasks: dict[str, int]
+    lengths: tuple[int, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file says beside policy and model."""
+        rules = {"calibrated": self.best, "paper": self.paper, "fixed_layer": self.layer}
+        return {
+            "measured": {
+                "date": date.today(),
+                "version": version("asl_llamacpp"),
+                "lengths": list(self.lengths),
+                "budgets": list(BUDGETS),
+                "prompts": self.tasks,
+                **{name: _told(outcomes) for name, outcomes in rules.items()},
+            }
+        }
+
+
+def _told(found: Outcomes) -> dict[str, Any]:
+    told = {"policy": str(found.policy), "loss": found.loss.mean(), "work": found.work.mean()}
+    return {name: value if isinstance(value, str) else round(float(value), 3) for name, value in told.items()}
+
+
+def measure(
+    model: str | Path,
+    out: str | Path,
+    *,
+    n_prompts: int,
+    length: int,
+    tasks: Sequence[str] = TASKS,
+    on_line: OnLine | None = None,
+    **llama_options: Any,
+) -> list[Line]:
+    """Try every layer on `n_prompts` prompts of `length` tokens that the model answers rightly; the lines of `out`.
+
+    Tasks take turns. Lines that are there count; errors are raised, as no prompt here should fail.
+
+    Raises:
+        RuntimeError: a prompt failed.
+    """
+    per_task = -(-TRIES * n_prompts // len(tasks))
+    limits: dict[str, Any] = {"budgets": BUDGETS, "windows": (), "kernels": (), "enough": n_prompts}
+    run_ablation(
+        model, tasks, length, out, n_samples=per_task, seeds=(0,), on_line=on_line, **limits, **llama_options
+    )  # fmt: skip
+    lines = read_lines(out)
+    for line in lines:
+        if "error" in line:
+            raise RuntimeError(f"a prompt of {line['task']} failed: {line['error']}")
+    return lines
+
+
+def find(lines: Sequence[Line]) -> Found:
+    """The rule for the model that the lines are of.
+
+    Raises:
+        ValueError: it answered too few prompts rightly.
+    """
+    good = [line for line in lines if "budgets" in line]
+    if len(good) < LEAST:
+        raise ValueError(
+            f"the model answers {len(good)} of {len(lines)} generated prompts rightly without any pruning, and "
+            f"{LEAST} are needed: try shorter ones with --length, or a stronger model"
+        )
+    prompts: list[Tried] = [one for budget in BUDGETS for one in tried(good, budget)]
+    trials = Trials(prompts)
+    tasks: dict[str, int] = {}
+    for line in good:
+        tasks[line["task"]] = tasks.get(line["task"], 0) + 1
+    lengths = tuple(sorted({line["length"] for line in good}))
+    paper_did = trials.outcomes(paper(trials.n_layer))
+    return Found(fit(prompts), paper_did, fit_layer(prompts), tasks, lengths)

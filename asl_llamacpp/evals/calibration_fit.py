@@ -1,0 +1,164 @@
+"""Of many rules, the one that serves a model best by what was measured on its prompts.
+
+What a rule loses on a prompt: how probable a token of the right answer is without pruning (geometric mean over the
+answer), minus the same with what the rule selects. What it costs: tokens times layers of the prefill, against those of
+an unpruned one. Of the rules that lose no more than the best one, give or take a standard error, the cheapest is taken:
+among thousands of rules the best on a few prompts owes much to luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..policies import ASL
+from .ablation_rules import Tried
+from .signals import COMBINED, relative_to_first, relative_to_peak
+
+Floats = NDArray[np.float64]
+Reference = Literal["first", "peak"]
+TAUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+FIRST, LAST = (0.3, 0.6), (0.5, 0.9)
+"""Where l_min and l_max are looked for, as shares of the layers."""
+
+_RELATIVE = {"first": relative_to_first, "peak": relative_to_peak}
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What a rule did: `loss` and `work` by prompt, means over its budgets; `layer` and `fired` by both."""
+
+    policy: ASL
+    loss: Floats
+    work: Floats
+    layer: NDArray[np.int64]
+    fired: NDArray[np.bool_]
+
+
+class Trials:
+    """The prompts of one model, each at the same budgets, as arrays: [prompts and budgets, layers]."""
+
+    def __init__(self, prompts: Sequence[Tried]) -> None:
+        if not prompts or len({p.n_layer for p in prompts}) != 1:
+            raise ValueError("prompts of one model are needed")
+        self.prompts = list(prompts)
+        self.n_layer, self.l_min = prompts[0].n_layer, prompts[0].l_min
+        names = [(p.task, p.seed, p.sample) for p in prompts]
+        self.names = list(dict.fromkeys(names))
+        self._group = np.array([self.names.index(name) for name in names])
+        self._work = np.array([[p.work(il) for il in range(self.n_layer)] for p in prompts])
+        self._relative: dict[tuple[str, int, str, int], Floats] = {}
+
+    @cached_property
+    def losses(self) -> dict[str, Floats]:
+        """By way of combining scores; nan where a layer was not tried."""
+        return {how: np.array([self._loss(p, how) for p in self.prompts]) for how in self.prompts[0].logprob}
+
+    @cached_property
+    def tried(self) -> dict[str, list[int]]:
+        """By way of combining scores, the layers that were tried on all prompts."""
+        return {how: np.flatnonzero(~np.isnan(loss).any(axis=0)).tolist() for how, loss in self.losses.items()}
+
+    def _loss(self, prompt: Tried, how: str) -> list[float]:
+        found = [np.nan] * self.n_layer
+        for il, logprob in prompt.logprob[how].items():
+            found[il] = float(np.exp(prompt.full) - np.exp(logprob))
+        return found
+
+    def outcomes(self, policy: ASL) -> Outcomes:
+        """What `policy`, its layers resolved or its one layer given, does on each prompt."""
+        rows = np.arange(len(self.prompts))
+        layer, fired = self._chosen(policy)
+        loss = self.losses[way(policy)][rows, layer]
+        return Outcomes(policy, self._by_prompt(loss), self._by_prompt(self._work[rows, layer]), layer, fired)
+
+    def _chosen(self, policy: ASL) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        n = len(self.prompts)
+        if policy.layer is not None:
+            return np.full(n, policy.layer, dtype=np.int64), np.zeros(n, dtype=np.bool_)
+        assert isinstance(policy.l_min, int) and isinstance(policy.l_max, int)
+        key = policy.heads, policy.l_obs, policy.reference, policy.l_min
+        if key not in self._relative:
+            series = [p.variance[policy.heads][policy.l_obs] for p in self.prompts]
+            relative = [_RELATIVE[policy.reference](values, policy.l_min) for values in series]
+            self._relative[key] = np.array(relative, dtype=np.float64)  # nan where there is none
+        below = self._relative[key][:, : policy.l_max + 1] < policy.tau
+        fired: NDArray[np.bool_] = np.any(below, axis=1)
+        layer: NDArray[np.int64] = np.where(fired, below.argmax(axis=1), policy.l_max).astype(np.int64)
+        return layer, fired
+
+    def _by_prompt(self, values: Floats) -> Floats:
+        counts = np.bincount(self._group)
+        found: Floats = np.bincount(self._group, weights=values) / counts
+        return found
+
+    def candidates(self, ways: Sequence[str] = tuple(COMBINED)) -> Iterator[ASL]:
+        """The paper's first; then every fixed layer, then every rule, for each way of combining scores."""
+        yield paper(self.n_layer)
+        for how in ways:
+            heads, score_layers = COMBINED[how]
+            for layer in self.tried[how]:
+                yield ASL(layer=layer, heads=heads, score_layers=score_layers)
+        first = _layers(self.n_layer, FIRST, self.l_min)
+        for how in ways:
+            heads, score_layers = COMBINED[how]
+            last = [il for il in _layers(self.n_layer, LAST, self.l_min) if il in self.tried[how]]
+            grid = (
+                (lo, hi, ref, tau) for lo in first for hi in last if hi > lo for ref in _references() for tau in TAUS
+            )
+            for lo, hi, reference, tau in grid:
+                rule = ASL(
+                    tau=tau, l_min=lo, l_max=hi, reference=reference, heads=heads, score_layers=score_layers
+                )  # fmt: skip
+                yield rule
+
+
+def _references() -> tuple[Reference, ...]:
+    return get_args(Reference)
+
+
+def _layers(n_layer: int, shares: tuple[float, float], least: int) -> list[int]:
+    """Every other layer from one share of the layers to another."""
+    start, end = (round(share * n_layer) for share in shares)
+    return list(range(max(start, least), min(end, n_layer - 2) + 1, 2))
+
+
+def way(policy: ASL) -> str:
+    """The name of how `policy` combines scores."""
+    return next(name for name, combined in COMBINED.items() if combined == (policy.heads, policy.score_layers))
+
+
+def paper(n_layer: int) -> ASL:
+    """The paper's constants, with l_max: what "asl" is without a calibration."""
+    return ASL().resolve(n_layer)
+
+
+def choose(found: Sequence[Outcomes]) -> Outcomes:
+    """The cheapest of those that lose no more than the best one and the standard error of the difference."""
+    best = min(found, key=lambda one: float(one.loss.mean()))
+    n = len(best.loss)
+    good = []
+    for one in found:
+        worse = one.loss - best.loss
+        error = worse.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+        if worse.mean() <= error:
+            good.append(one)
+    return min(good, key=lambda one: (round(float(one.work.mean()), 2), float(one.loss.mean())))
+
+
+def fit(prompts: Sequence[Tried]) -> Outcomes:
+    """The rule that is chosen, on the prompts it was chosen by."""
+    trials = Trials(prompts)
+    return choose([trials.outcomes(policy) for policy in trials.candidates()])
+
+
+def fit_layer(prompts: Sequence[Tried]) -> Outcomes:
+    """The same among fixed layers, with the paper's scores."""
+    trials = Trials(prompts)
+    layers = [ASL(layer=layer) for layer in trials.tried["sum"]]
+    return choose([trials.outcomes(policy) for policy in layers])
