@@ -12,13 +12,16 @@ import argparse
 import time
 from pathlib import Path
 
+from asl_llamacpp.evals import calibration_report
 from asl_llamacpp.evals.ablation import run_ablation
 from asl_llamacpp.evals.ablation_report import write_report
 from asl_llamacpp.evals.lines import Line, read_lines
 from asl_llamacpp.models import find_model
 
-TASKS = ("niah_single_1", "niah_single_2", "niah_multikey_1", "niah_multivalue", "passkey")
-"""What the default model often answers at 1,024 tokens."""
+TASKS = (
+    *("niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery"),
+    *("passkey", "number_string", "kv_retrieval", "niah_multikey_2", "vt"),
+)
 
 
 def main() -> None:
@@ -56,7 +59,12 @@ def main() -> None:
             n_threads=args.threads,
             n_threads_batch=args.threads,
         )
-    print(write_report(read_lines(args.report), args.out or args.report.parent))
+    lines, folder = read_lines(args.report), args.out or args.report.parent
+    print(write_report(lines, folder))
+    held_out = calibration_report.report(lines)
+    if held_out:
+        (folder / "calibration.md").write_text(held_out, encoding="utf-8")
+        print(held_out)
 
 
 if __name__ == "__main__":

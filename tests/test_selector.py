@@ -232,3 +232,63 @@ def test_nothing_is_asked_for_or_decided_twice() -> None:
     assert not selector.needs_scores(decision.layer + 1)
     assert selector.observe(decision.layer + 1) is None
     assert selector.decision is decision
+
+
+# ---- what the paper does not have -----------------------------------------------------------------------------------
+
+
+def test_reference_at_the_peak_equals_the_papers_where_the_variance_falls() -> None:
+    rows = [RISING, FALLING, *([RISING] * 6)]
+    first = drive(small(tau=0.1), rows)
+    peak = drive(small(tau=0.1, reference="peak"), rows)
+    assert first[0].relative_variance == peak[0].relative_variance
+    assert first[1] is not None and peak[1] is not None and first[1].layer == peak[1].layer == 4
+
+
+def test_reference_at_the_peak_lets_a_later_fall_fire() -> None:
+    nearly = RISING.copy()
+    nearly[[30, 31]] = nearly[[31, 30]]  # the first variance is tiny, the second large, the third tiny again
+    rows = [RISING, nearly, FALLING, FALLING, FALLING]
+    selector, decision = drive(small(l_min=2, reference="peak"), rows)
+    assert decision is not None and not decision.forced and decision.layer == 4
+    assert selector.relative_variance == {2: 1.0, 3: 1.0, 4: 0.0}
+    assert drive(small(l_min=2, tau=1e-9), rows + [RISING, FALLING] * 4)[1].layer == 4  # type: ignore[union-attr]
+
+
+def test_heads_by_maximum_let_one_head_decide() -> None:
+    """Five heads agree on the first tokens, one points at the last past token."""
+    n_past = N_TOKENS - WINDOW
+    sums = np.tile(np.linspace(1.0, 0.5, N_TOKENS, dtype=np.float32), (6, 1))
+    sums[5] = 0.0
+    sums[5, n_past - 1] = 1.5
+    for heads, kept in (("sum", False), ("max", True)):
+        selector = Selector(small(layer=3, heads=heads).resolve(8), N_TOKENS)
+        for layer in range(3):
+            selector.observe(layer)
+        decision = selector.observe(3, sums)
+        assert decision is not None and (n_past - 1 in decision.positions) is kept
+
+
+@pytest.mark.parametrize(("score_layers", "first"), [(1, 5), (3, 3), (6, 0), (9, 0)])
+def test_score_layers_are_those_before_a_fixed_layer_too(score_layers: int, first: int) -> None:
+    selector = Selector(small(layer=5, score_layers=score_layers).resolve(8), N_TOKENS)
+    assert selector.first_scored_layer == first
+    assert [layer for layer in range(8) if selector.needs_scores(layer)] == list(range(first, 8))
+
+
+def test_score_layers_take_each_tokens_maximum() -> None:
+    rows = [np.zeros(N_TOKENS, dtype=np.float32) for _ in range(3)]
+    for position, row in zip((3, 20, 30), rows, strict=True):
+        row[position] = 1.0
+    _, decision = drive(small(layer=4, score_layers=3, select_k=WINDOW + 3), rows)
+    assert decision is not None and decision.positions[:3].tolist() == [3, 20, 30]
+    assert decision.scores.tolist() == np.max(rows, axis=0)[: N_TOKENS - WINDOW].tolist()
+    _, alone = drive(small(layer=4, select_k=WINDOW + 3), rows[2:])
+    assert alone is not None and alone.positions[:3].tolist() == [0, 1, 30]
+
+
+def test_the_rule_sees_each_layer_alone() -> None:
+    rows = [next(it) for it in [shuffled()] for _ in range(12)]
+    plain, _ = drive(small(tau=1e-9), rows)
+    several, _ = drive(small(tau=1e-9, score_layers=2), rows)
+    assert several.relative_variance == plain.relative_variance

@@ -11,8 +11,13 @@ from .ablation_rules import Tried
 from .signals import COMBINED
 from .statistics import interval
 
-_COLORS = ("#3b5b92", "#c8452d", "#4f8f5b")
-_LABELS = {"sum": "sum over heads (the paper)", "max": "max over heads", "max4": "max over heads and 4 layers"}
+_COLORS = ("#3b5b92", "#c8452d", "#8a6fb0", "#4f8f5b")
+_LABELS = {
+    "sum": "sum over heads (the paper)",
+    "max": "max over heads",
+    "sum4": "sum over heads, max over 4 layers",
+    "max4": "max over heads and 4 layers",
+}
 
 
 def draw(by_budget: dict[str, list[Tried]], path: Path) -> None:

@@ -11,9 +11,10 @@ from .ablation_figure import draw
 from .ablation_rules import L_OBS, PAPER, Choice, Outcome, Tried, first_past, outcome, outcomes, tried
 from .lines import Line
 from .signals import COMBINED, relative_to_first, relative_to_peak
-from .statistics import compare, holm, interval
+from .statistics import Comparison, compare, holm, interval
 
 TAUS, ROWS, FIRST_LAYERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), (2, 4, 6, 8, 10), (7, 9, 11, 13, 15)
+MEMORY = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST = 2
 """Prompts without which there is nothing to tell."""
 
@@ -47,6 +48,9 @@ def write_report(lines: Sequence[Line], folder: Path) -> str:
     for budget, prompts in by_budget.items():
         if len(prompts) >= LEAST:
             parts += [f"\n## {budget} of the prompt\n", *_tables(prompts)]
+    enough = {budget: prompts for budget, prompts in by_budget.items() if len(prompts) >= LEAST}
+    if enough:
+        parts += ["\n## The layer that a memory limit forces: log-probability (layer)\n", _memory(enough)]
     text = "\n".join(parts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ablation.md").write_text(text, encoding="utf-8")
@@ -80,8 +84,8 @@ def _rules(found: list[Outcome]) -> str:
         rows.append(
             (
                 one.name,
-                _mean(one.regret.tolist()) if one.regret.any() else "0",
-                "-" if pair is None else f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]",
+                mean_interval(one.regret.tolist()) if one.regret.any() else "0",
+                "-" if pair is None else difference(pair),
                 "-" if pair is None else f"{corrected[one.name]:.3f}",
                 f"{one.layer.mean():.1f}",
                 f"{100 * one.fired.mean():.0f} %",
@@ -104,9 +108,9 @@ def _combinations(prompts: list[Tried]) -> str:
         pair = pairs.get(how)
         kept = [p.kept[how][il] for p in prompts for il in layers if il in p.kept[how]]
         greedy = [p.greedy[how][il] for p in prompts for il in layers]
-        difference = "-" if pair is None else f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
+        against = "-" if pair is None else difference(pair)
         p = "-" if pair is None else f"{corrected[how]:.3f}"
-        rows.append((how, _mean(means[how]), difference, p, f"{np.mean(greedy):.2f}", _number(kept)))
+        rows.append((how, mean_interval(means[how]), against, p, f"{np.mean(greedy):.2f}", _number(kept)))
     return markdown(rows)
 
 
@@ -119,6 +123,22 @@ def _by_layer(prompts: list[Tried]) -> str:
             kept = [p.kept[how][il] for p in prompts if il in p.kept[how]]
             cells.append(f"{np.mean(values):.3f}, {_number(kept)}" if values else "-")
         rows.append((str(il), *cells))
+    return markdown(rows)
+
+
+def _memory(by_budget: dict[str, list[Tried]]) -> str:
+    """For a share of the unpruned prompt's KV: the deepest layer that may select so many tokens, and what is left then.
+
+    A prefill has as many cells as it has tokens times layers, so `Tried.work` is the share of them too.
+    """
+    rows = [("KV cells", *(f"keeping {budget}" for budget in by_budget))]
+    for share in MEMORY:
+        cells = []
+        for prompts in by_budget.values():
+            fitting = [il for il in sorted(prompts[0].logprob["sum"]) if prompts[0].work(il) <= share]
+            values = [p.logprob["sum"][fitting[-1]] for p in prompts] if fitting else []
+            cells.append(f"{np.mean(values):.3f} ({fitting[-1]})" if fitting else "-")
+        rows.append((f"{share:.0%}", *cells))
     return markdown(rows)
 
 
@@ -158,10 +178,10 @@ def _settings(prompts: list[Tried]) -> str:
         values = [p.settings[name][1] for p in prompts]
         kept = [kept for p in prompts for kept in [p.settings[name][2]] if kept is not None]
         pair = compare(values, default) if i else None
-        difference = "-" if pair is None else f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
+        against = "-" if pair is None else difference(pair)
         layer = np.mean([p.settings[name][0] for p in prompts])
         shown = f"{name} (default)" if i == 0 else name
-        rows.append((shown, _mean(values), difference, f"{layer:.1f}", _number(kept)))
+        rows.append((shown, mean_interval(values), against, f"{layer:.1f}", _number(kept)))
     return markdown(rows)
 
 
@@ -169,9 +189,13 @@ def _cell(found: Outcome) -> str:
     return f"{found.regret.mean():.3f} ({100 * found.fired.mean():.0f} %)"
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean_interval(values: Sequence[float]) -> str:
     low, high = interval(values)
     return f"{np.mean(values):.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def difference(pair: Comparison) -> str:
+    return f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
 
 
 def _number(values: Sequence[float]) -> str:
