@@ -1,6 +1,7 @@
-# Builds the unpatched libllama from the same release, with the same options and against the same libggml*, into
-# <build>/stock/lib, with those beside it. Sound as long as patches/ touches only src/ (tests/test_build.py).
-# Included before the engine is added to the target `llama`, whose properties are taken over here.
+# Builds the unpatched libllama and libggml-cpu from the same release, with the same options, into <build>/stock/lib,
+# with the other libggml* beside them. Sound as long as patches/ touches only src/ and the one file of libggml-cpu that
+# is compiled anew here (tests/test_build.py). Included before the engine is added to the target `llama`, whose
+# properties are taken over.
 
 set(stock ${PROJECT_BINARY_DIR}/llama.cpp-stock)
 set(stock_lib ${PROJECT_BINARY_DIR}/stock/lib)
@@ -16,28 +17,40 @@ foreach(source IN LISTS sources)
     endif()
 endforeach()
 
-add_library(llama-stock SHARED ${sources})
-foreach(property INCLUDE_DIRECTORIES COMPILE_DEFINITIONS COMPILE_OPTIONS COMPILE_FEATURES LINK_LIBRARIES)
-    get_target_property(value llama ${property})
-    if(value)
-        list(TRANSFORM value REPLACE "${patched}/" "${stock}/")
-        set_property(TARGET llama-stock PROPERTY ${property} ${value})
-    endif()
-endforeach()
+function(add_stock_library target)
+    add_library(${target}-stock SHARED ${ARGN})
+    foreach(property INCLUDE_DIRECTORIES COMPILE_DEFINITIONS COMPILE_OPTIONS COMPILE_FEATURES LINK_LIBRARIES LINK_OPTIONS)
+        get_target_property(value ${target} ${property})
+        if(value)
+            list(TRANSFORM value REPLACE "${patched}/" "${stock}/")
+            set_property(TARGET ${target}-stock PROPERTY ${property} ${value})
+        endif()
+    endforeach()
+    set_target_properties(${target}-stock PROPERTIES
+        OUTPUT_NAME ${target}
+        LIBRARY_OUTPUT_DIRECTORY ${stock_lib}
+        RUNTIME_OUTPUT_DIRECTORY ${stock_lib}
+        POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+add_stock_library(llama ${sources})
 set_target_properties(llama-stock PROPERTIES
-    OUTPUT_NAME llama
-    LIBRARY_OUTPUT_DIRECTORY ${stock_lib}
-    RUNTIME_OUTPUT_DIRECTORY ${stock_lib}
-    POSITION_INDEPENDENT_CODE ON
     UNITY_BUILD ON
     UNITY_BUILD_BATCH_SIZE 16)
 set(core_sources ${sources})
 list(FILTER core_sources EXCLUDE REGEX "/models/")
 set_source_files_properties(${core_sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
+find_package(OpenMP QUIET) # which libggml-cpu links, and has found in its own folder only
 foreach(target IN LISTS ggml_targets)
-    add_custom_command(TARGET llama-stock POST_BUILD
-        COMMAND ${CMAKE_COMMAND} -E copy_if_different $<TARGET_FILE:${target}> ${stock_lib})
+    if(target MATCHES "^ggml-cpu")
+        set(rest "$<FILTER:$<TARGET_OBJECTS:${target}>,EXCLUDE,ggml-cpu/ops[.]cpp>")
+        add_stock_library(${target} ${stock}/ggml/src/ggml-cpu/ops.cpp ${rest})
+        add_dependencies(llama-stock ${target}-stock)
+    else()
+        add_custom_command(TARGET llama-stock POST_BUILD
+            COMMAND ${CMAKE_COMMAND} -E copy_if_different $<TARGET_FILE:${target}> ${stock_lib})
+    endif()
 endforeach()
 
 include(${PROJECT_SOURCE_DIR}/tests/archs/generator.cmake)
