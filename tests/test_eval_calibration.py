@@ -94,8 +94,9 @@ def test_loss_and_work_are_means_over_a_prompts_budgets() -> None:
 
 def test_fit_finds_the_layer() -> None:
     prompts = [tried_of(random_sums(seed, list(range(N_LAYER))), seed) for seed in range(6)]
-    found = fit(prompts)
-    assert set(found.layer.tolist()) == {12} and found.loss.max() == 0
+    found, exactly = fit(prompts), Trials(prompts).outcomes(ASL(layer=12))
+    assert np.abs(found.layer - 12).mean() < 0.5 and exactly.loss.max() == 0
+    assert found.work.mean() <= exactly.work.mean()
     assert way(paper(N_LAYER)) == "sum" and paper(N_LAYER) in list(Trials(prompts).candidates())
 
 
@@ -104,8 +105,11 @@ def test_too_few_answers(tmp_path: Path) -> None:
         calibrate.find([{"skipped": "no"}])
 
 
+@pytest.mark.slow
 def test_one_model_from_end_to_end(smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration.platformdirs, "user_config_path", lambda *_, **__: tmp_path / "user")
+    monkeypatch.setattr(calibrate, "BUDGETS", ("1/4",))
+    monkeypatch.setattr(calibrate, "WAYS", ("sum",))
     model = tmp_path / "model.gguf"
     model.symlink_to(smollm2_path)
     options = ["--prompts", "6", "--length", "256", "--threads", "1", "--lines", str(tmp_path / "lines.jsonl")]

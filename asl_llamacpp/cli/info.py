@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..calibration import calibrated
 from ..models import ModelInfo, read_model_info, silence_llama_cpp
 from .errors import one_line_errors
 
@@ -29,10 +30,15 @@ def info(
     with one_line_errors():
         found = read_model_info(model)
         reason = asl_support(model)
+        policy, calibration = calibrated("asl", found.path)
         if as_json:
-            typer.echo(json.dumps({**asdict(found), "asl": reason is None, "asl_reason": reason}))
+            told = {"asl": reason is None, "asl_reason": reason, "policy": str(policy)}
+            file = None if calibration is None else str(calibration)
+            typer.echo(json.dumps({**asdict(found), **told, "calibration": file}))
         else:
-            for title, text in _rows(found, reason).items():
+            rows = _rows(found, reason)
+            rows["calibration"] = "none" if calibration is None else f"{policy}, {calibration}"
+            for title, text in rows.items():
                 typer.echo(f"{title:<14} {text}")
 
 

@@ -13,12 +13,14 @@ from .ablation import OnLine, run_ablation
 from .ablation_rules import Tried, tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
 from .lines import Line, read_lines
+from .signals import COMBINED
 
 TASKS = (
     *("niah_single_1", "niah_single_2", "niah_multikey_1", "niah_single_3", "passkey", "number_string"),
     *("niah_multivalue", "kv_retrieval", "vt"),
 )
 BUDGETS = ("1/4", "1/8")
+WAYS = tuple(COMBINED)
 LEAST = 6
 """Prompts answered rightly without which nothing is said about a model."""
 TRIES = 4
@@ -74,7 +76,7 @@ def measure(
         RuntimeError: a prompt failed.
     """
     per_task = -(-TRIES * n_prompts // len(tasks))
-    limits: dict[str, Any] = {"budgets": BUDGETS, "windows": (), "kernels": (), "enough": n_prompts}
+    limits: dict[str, Any] = {"budgets": BUDGETS, "ways": WAYS, "windows": (), "kernels": (), "enough": n_prompts}
     run_ablation(
         model, tasks, length, out, n_samples=per_task, seeds=(0,), on_line=on_line, **limits, **llama_options
     )  # fmt: skip

@@ -97,8 +97,9 @@ class Trials:
         found: Floats = np.bincount(self._group, weights=values) / counts
         return found
 
-    def candidates(self, ways: Sequence[str] = tuple(COMBINED)) -> Iterator[ASL]:
-        """The paper's first; then every fixed layer, then every rule, for each way of combining scores."""
+    def candidates(self) -> Iterator[ASL]:
+        """The paper's first; then every fixed layer and every rule, for each way that was tried."""
+        ways = list(self.losses)
         yield paper(self.n_layer)
         for how in ways:
             heads, score_layers = COMBINED[how]
