@@ -12,7 +12,9 @@ import pytest
 from llama_fixtures import cells, greedy, load, logits, prompt_logits
 
 from asl_llamacpp.evals.shared import SharedLlama
-from asl_llamacpp.policies import parse_policy
+from asl_llamacpp.evals.signals import COMBINED, combined
+from asl_llamacpp.policies import ASL, parse_policy
+from asl_llamacpp.selection import rank, selected_positions
 
 TAIL = 32
 N = 300
@@ -25,6 +27,8 @@ WAYS: dict[str, tuple[str, int | None]] = {
     "forced": ("asl:tau=1e-9,select_k=128", None),
     "never": ("asl:tau=1e-9,l_max=none,select_k=128", None),
     "fits": ("asl:select_k=1000", None),
+    "what the paper has not": (f"{RULE},reference=peak,heads=max,score_layers=4", None),
+    "several layers at one": ("asl:layer=14,heads=max,score_layers=4,select_k=128", 140),
     "small window": ("asl:layer=20,window=16,select_k=128", None),
     "budget": (RULE, 100),
     "fastkv": ("fastkv:select_k=128", None),
@@ -73,6 +77,20 @@ def test_equals_an_ordinary_run(shared: SharedLlama, way: str) -> None:
         return
     for name in ("reason", "relative_variance", "kv_bytes", "kv_bytes_full", "keep", "position_shift", "policy"):
         assert getattr(ours[-1], name) == getattr(theirs[-1], name), name
+
+
+@pytest.mark.parametrize("how", list(COMBINED)[1:])
+def test_scores_combined_by_the_policy_are_those_of_the_ablation(shared: SharedLlama, how: str) -> None:
+    heads, score_layers = COMBINED[how]
+    policy = ASL(layer=17, heads=heads, score_layers=score_layers, select_k=128)
+    shared.set_policy(policy)
+    shared.llm.eval(PROMPTS[0])
+    assert shared.prompt is not None and shared.llm.last_prefill is not None
+    scores = combined(shared.prompt.window_sums(32)[:18], 32, policy.kernel, how)
+    selected = selected_positions(rank(scores), 128 - 32, 32)
+    np.testing.assert_array_equal(shared.llm.last_prefill.selected, selected)
+    paper = selected_positions(rank(combined(shared.prompt.window_sums(32)[:18], 32, 7, "sum")), 128 - 32, 32)
+    assert (paper != selected).any()
 
 
 @pytest.mark.parametrize("tokens", PROMPTS[1:], ids=("second", "third"))
