@@ -76,5 +76,7 @@ class SharedLlama:
 @contextmanager
 def open_shared(path: str | Path, **options: Any) -> Iterator[SharedLlama]:
     """A `SharedLlama` of the model at `path`, with `Llama`'s options but for the policy. Errors as `open_model`."""
-    with closing(models.open_model(path, **{**options, "kv_policy": "asl", "document_min": None})) as llm:
+    with closing(
+        models.open_model(path, **{**options, "kv_policy": "asl", "calibration": None, "document_min": None})
+    ) as llm:
         yield SharedLlama(llm)
