@@ -57,12 +57,14 @@ def llama_process(task: dict[str, Any], tokens: list[int], stock: Path | None) -
 
 
 def stock_beside_our_ggml(stock: Path, folder: Path) -> Path:
-    """The unpatched libllama with the very ggml files that ours uses.
+    """The unpatched libllama and libggml-cpu with the other ggml files that ours uses.
 
     The same code in another copy of a file can be some per cent faster or slower, by where its pages lie.
     """
     for library in probe.LIB_DIR.glob("*ggml*"):
-        (folder / library.name).symlink_to(library)
-    for library in stock.glob("*llama*"):
-        shutil.copy(library, folder)
+        if "ggml-cpu" not in library.name:
+            (folder / library.name).symlink_to(library)
+    for pattern in ("*llama*", "*ggml-cpu*"):
+        for library in stock.glob(pattern):
+            shutil.copy(library, folder)
     return folder
