@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import probe
 from processes import Process, llama_process
 
 HERE = Path(__file__).resolve().parent
@@ -87,9 +88,10 @@ CONTESTANTS: dict[str, Contestant] = {
     "stock-q8": _llama("llama.cpp, KV in q8_0", lambda c: "stock", kv_type="q8_0"),
     "full": _llama("full", lambda c: "full"),
     "asl": _llama("asl", lambda c: f"asl:select_k={c.k}"),
+    "asl-calibrated": _llama("asl, calibrated", lambda c: probe.calibrated(c.model, c.k)),
     "asl-half": _llama("asl, layer half way", lambda c: f"asl:layer={c.half},select_k={c.k}"),
     "fastkv": _llama("fastkv", lambda c: f"fastkv:select_k={c.k}"),
-    "asl-budget": _llama("asl, kv_budget", lambda c: f"asl:select_k={c.k}", budget=True),
+    "asl-budget": _llama("asl, calibrated, kv_budget", lambda c: probe.calibrated(c.model, c.k), budget=True),
     "snapkv": _llama("snapkv", lambda c: "snapkv", budget=True),
     "gemfilter": _llama("gemfilter", lambda c: f"gemfilter:select_k={c.k}"),
     "asl-2pass": _llama("asl-2pass", lambda c: f"asl-2pass:select_k={c.k}"),

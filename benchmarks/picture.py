@@ -16,7 +16,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SHOWN = {
     "stock": ("llama.cpp", "#9aa0a6"),
     "asl": ("ASL", "#1a73e8"),
-    "layer14": ("selection at layer 14", "#34a853"),
+    "calibrated": ("ASL, calibrated", "#34a853"),
     "budget": ("and kv_budget=1024", "#f9ab00"),
 }
 WIDTH = 0.8 / len(SHOWN)

@@ -20,6 +20,7 @@ from processes import llama_process, stock_beside_our_ggml
 SELECT_K = 1024
 LAYER = 14
 
+CALIBRATED = "calibrated"
 CONTESTANTS: dict[str, tuple[str, int | None, str]] = {  # policy, kv_budget, what it is
     "stock": ("stock", None, "unpatched llama.cpp"),
     "short": ("stock", None, f"unpatched llama.cpp, the last {SELECT_K} tokens alone"),
@@ -31,15 +32,12 @@ CONTESTANTS: dict[str, tuple[str, int | None, str]] = {  # policy, kv_budget, wh
     ),
     "layer14": (f"asl:layer={LAYER},select_k={SELECT_K}", None, f"ours, selection at layer {LAYER}"),
     "asl": (f"asl:select_k={SELECT_K}", None, "ours, asl as it comes"),
-    "budget": (
-        f"asl:layer={LAYER},select_k={SELECT_K}",
-        SELECT_K,
-        f"ours, selection at layer {LAYER}, kv_budget={SELECT_K}",
-    ),
+    "calibrated": (CALIBRATED, None, "ours, asl with the model's calibration"),
+    "budget": (CALIBRATED, SELECT_K, f"ours, asl with the model's calibration, kv_budget={SELECT_K}"),
     "snapkv": ("snapkv", SELECT_K, f"ours, snapkv, kv_budget={SELECT_K}"),
     "gemfilter": (f"gemfilter:select_k={SELECT_K}", None, "ours, gemfilter"),
 }
-DEFAULT = "stock,short,full,unpruned,layer14,asl,budget"
+DEFAULT = "stock,short,full,unpruned,asl,calibrated,budget"
 
 
 def ideal(n: int, n_layer: int, layer: int) -> float:
@@ -55,6 +53,7 @@ def measure(args: argparse.Namespace, n: int, repeats: int, tokens: list[int]) -
         for name in args.contestants[:: -1 if i % 2 else 1]:
             # a new process each time: where its memory happens to lie is worth some per cent
             policy, budget, _ = CONTESTANTS[name]
+            policy = probe.calibrated(args.model, SELECT_K) if policy == CALIBRATED else policy
             prompt = tokens[-SELECT_K:] if name == "short" else tokens
             process = llama_process({**task, "policy": policy, "kv_budget": budget}, prompt, args.stock)
             result = process.run()

@@ -13,6 +13,7 @@ from typing import Any
 
 from gguf import GGUFReader
 
+from asl_llamacpp import calibration
 from asl_llamacpp.demo import DOCUMENT
 from asl_llamacpp.library import LIB_DIR
 from asl_llamacpp.models import default_model as _default_model
@@ -22,6 +23,7 @@ __all__ = [
     "RESULTS",
     "Model",
     "build_conditions",
+    "calibrated",
     "default_model",
     "document_tokens",
     "processor_name",
@@ -36,6 +38,13 @@ QUESTION = "\n\nQuestion: Who published this document?\nAnswer:"
 def default_model() -> str:
     """Path of the installed default model."""
     return str(_default_model())
+
+
+def calibrated(model: str, select_k: int) -> str:
+    """The policy that `asl-llamacpp calibrate` found for a model, results/NAME.asl.toml; the paper's if there is none."""
+    path = RESULTS / f"{Path(model).stem}{calibration.SUFFIX}"
+    policy, _ = calibration.calibrated(f"asl:select_k={select_k}", model, path if path.exists() else None)
+    return str(policy)
 
 
 class Model:
