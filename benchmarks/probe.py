@@ -41,7 +41,7 @@ def default_model() -> str:
 
 
 def calibrated(model: str, select_k: int) -> str:
-    """The policy that `asl-llamacpp calibrate` found for a model, results/NAME.asl.toml; the paper's if there is none."""
+    """What `asl-llamacpp calibrate` found for a model, in results/NAME.asl.toml; the paper's if there is no file."""
     path = RESULTS / f"{Path(model).stem}{calibration.SUFFIX}"
     policy, _ = calibration.calibrated(f"asl:select_k={select_k}", model, path if path.exists() else None)
     return str(policy)
