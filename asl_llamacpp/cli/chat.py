@@ -24,7 +24,7 @@ from .chat_commands import is_command, run_command
 from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from .chat_session import ChatSession
 from .chat_text import facts, plain
-from .errors import one_line_errors
+from .errors import FAILED, one_line_errors
 from .interrupts import Interrupts
 from .progress import PrefillBar
 
@@ -79,7 +79,10 @@ def chat(
     ] = OnOverflow.error,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
 ) -> None:
-    """Ask many questions about the same documents. Only the first one has to wait for all of the text."""
+    """Ask many questions about the same documents. Only the first one has to wait for all of the text.
+
+    Questions may come from a pipe, one a line. If one fails, the others are asked, and the exit code is 1.
+    """
     with one_line_errors():
         parse_policy(policy)
         interactive = is_interactive(documents)
@@ -101,14 +104,21 @@ def chat(
             with PrefillBar(not quiet) as bar:
                 arguments = (path, loaded, policy, {**options, "on_progress": bar})
                 session = stack.enter_context(ChatSession(*arguments, overflow.value, max_tokens, temperature))
-            Chat(session, interactive, quiet).run("-" not in documents)
+            asked = Chat(session, interactive, quiet)
+            asked.run("-" not in documents)
+    if asked.failed and not interactive:
+        raise typer.Exit(FAILED)  # not within: it would be taken for an error of the model
 
 
 class Chat:
-    """Asks the session what comes in, and prints what comes out: answers on stdout, everything else on stderr."""
+    """Asks the session what comes in, and prints what comes out: answers on stdout, everything else on stderr.
+
+    failed  an error was printed
+    """
 
     def __init__(self, session: ChatSession, interactive: bool, quiet: bool) -> None:
         self.session, self.interactive, self.quiet = session, interactive, quiet
+        self.failed = False
         self._interrupts = Interrupts()
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=not interactive)
 
@@ -158,6 +168,7 @@ class Chat:
         except BrokenPipeError:
             raise
         except (OSError, ValueError, ImportError, MemoryError, RuntimeError) as error:
+            self.failed = True
             message = " ".join(str(error).split()) or type(error).__name__
             self._err.print(f"error: {message}", style="red" if self.interactive else None)
         return True
