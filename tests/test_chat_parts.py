@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from asl_llamacpp.chat_prompt import Turn
+from asl_llamacpp.cli.ask import passage_text
 from asl_llamacpp.cli.chat_commands import NAMES, is_command
 from asl_llamacpp.cli.chat_text import plain
 from asl_llamacpp.cli.time_left import TimeLeft, duration_text
 from asl_llamacpp.document import ContextOverflow
+from asl_llamacpp.evidence import Span
 from asl_llamacpp.history import fit_history
 from asl_llamacpp.opening import DocumentSize, fit_document
 from asl_llamacpp.policies import parse_policy
@@ -174,3 +176,5 @@ def test_commands_and_questions() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert plain("a\x1b[2Jb\x07\x9bc\td\n") == "a[2Jbc\td\n"
+    evil = Span("a\x1b[2J\nb", "c\x07.md", 3, "D\x1b[2J", 0, 6, 1.0)
+    assert passage_text(evil) == "c.md · page 3 · D[2J · attention 1.00: a[2J b"

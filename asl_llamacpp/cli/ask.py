@@ -17,7 +17,6 @@ from ..budget import parse_budget
 from ..document import DocumentText
 from ..evidence import Span
 from ..heat_map import check_heat_map_path
-from ..heat_text import place_text
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
 from ..sources import read_source
@@ -157,6 +156,5 @@ def _show_evidence(answer: Answer) -> None:
 
 def passage_text(span: Span, most: int = 300) -> str:
     """A passage in one line: its place, score and text."""
-    place = ", ".join(filter(None, (span.source, place_text(span.page, span.section))))
-    text = plain(" ".join(span.text.split()))
-    return f"[{span.score:.2f}] {place}: {text if len(text) <= most else text[: most - 1] + '…'}"
+    place, text = (" ".join(plain(part).split()) for part in (span.where, span.text))
+    return f"{place}: {text if len(text) <= most else text[: most - 1] + '…'}"
