@@ -45,6 +45,8 @@ class FakeLlama(Reading):
     prompt: Any = None
     n_tokens: int = 0
     _cache: Any = None
+    chat_format: str | None = None
+    chat_handler: Any = None
     messages: list[dict[str, str]] | None = None
 
     def n_ctx(self) -> int:
