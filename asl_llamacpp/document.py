@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .answer import Answer, AnswerStream, Attention
 from .budget_text import size_text
 from .chat_prompt import Frame, Turn, document_tokens, frame
-from .document_store import Entry, KnownDocument
+from .document_entry import Entry, KnownDocument
 from .evidence import Part
 from .offsets import char_offsets
 from .report import PrefillReport

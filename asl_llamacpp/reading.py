@@ -11,8 +11,8 @@ import llama_cpp
 
 from .budget_text import BudgetError, size_text
 from .document import Document, DocumentText
+from .document_entry import KnownDocument
 from .document_state import DocumentState, state_bytes
-from .document_store import KnownDocument
 from .kv_shape import KVShape
 from .policies import Policy
 from .prefill import OnProgress
