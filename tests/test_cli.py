@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 from pdf_files import pdf_bytes
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from asl_llamacpp import demo, models
@@ -206,6 +207,25 @@ def test_a_document_beyond_the_trained_context(ask: Callable[..., Any], document
     assert "Shorten the document" in result.stderr
     assert "n-ctx to" not in result.stderr  # no context of this model would do
     assert "max-tokens to" not in result.stderr
+
+
+@pytest.mark.parametrize("way", [["--sections"], ["--overflow", "sections"]])
+def test_sections_can_be_asked_for_in_two_ways(
+    ask: Callable[..., Any], fakes: FakeModels, document: Path, way: list[str]
+) -> None:
+    document.write_text("word " * 1200)
+    ask(*way)
+    ask(*way, "--n-ctx", "900")
+    assert [llm.options["n_ctx"] for llm in fakes.opened] == [1000, 900]
+    fails(ask(*way, "--n-ctx", "1001"), "exceeds the model's trained context of 1000")
+
+
+def test_ask_and_chat_have_the_same_options() -> None:
+    one, two = ({p.name: (p.opts, p.help, p.default) for p in get_command(app).commands[name].params}
+                for name in ("ask", "chat"))  # fmt: skip
+    assert {name for name in one.keys() & two.keys() if one[name] != two[name]} == {"documents", "quiet"}
+    assert one.keys() - two.keys() == {"question", "evidence", "report", "plot", "as_json"}
+    assert two.keys() <= one.keys()
 
 
 def test_json_is_one_object(ask: Callable[..., Any], model_file: Path) -> None:

@@ -235,7 +235,7 @@ def test_ctrl_c_ends_what_reads_from_a_pipe(document: Path) -> None:
 
 
 def test_a_long_document_in_sections(document: Path, tmp_path: Path) -> None:
-    options = ("--overflow", "sections", "--n-ctx", "768", "--policy", "asl:select_k=128,layer=10", "--threads", "1")
+    options = ("--sections", "--n-ctx", "768", "--policy", "asl:select_k=128,layer=10", "--threads", "1")
     path = tmp_path / "long.md"
     path.write_text(DOCUMENT * 2)
     process = piped(path, *options, "--max-tokens", "12")
