@@ -256,7 +256,7 @@ def test_what_cannot_be_opened(document: Path, tmp_path: Path) -> None:
     broken.write_text("no such thing")
     refused(tmp_path / "nowhere.md", message="no such document")
     refused(tmp_path / "nowhere.asldoc", message="no such document")
-    refused(long, message="9999 tokens of document + 24 of template + at least 320 for a question and its answer")
+    refused(long, message="9999 tokens of document + 88 of question and template + 256 for the answer = 10343")
     refused(document, "--n-ctx", "700", message="but the context has 700")
     refused(document, "--n-ctx", "9000", message="trained context of 8192")
     refused(broken, message="is not a saved document")

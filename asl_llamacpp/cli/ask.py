@@ -12,14 +12,12 @@ import typer
 
 from .. import models
 from ..answer import Answer, AnswerStream
-from ..answering import Query, fit_context, measure
 from ..budget import parse_budget
-from ..document import DocumentText
 from ..evidence import Span
 from ..heat_map import check_heat_map_path
+from ..opening import fit_context, load_document, measure, open_loaded
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
-from ..sources import read_source
 from .chat_text import plain
 from .errors import one_line_errors
 from .options import (
@@ -51,7 +49,9 @@ def ask(
     documents: Annotated[
         list[str],
         typer.Argument(
-            metavar="DOC...", help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one; - is standard input."
+            metavar="DOC...",
+            help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one, or one saved .asldoc file; - is standard "
+            "input.",
         ),
     ],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
@@ -92,21 +92,16 @@ def ask(
                 )
             check_heat_map_path(evidence)
         path = models.find_model(model)
-        sources = [read_source(document) for document in documents]
-        size = measure(path, Query(DocumentText.of(sources).text, question))
-        if n_ctx is not None and n_ctx > size.n_ctx_train > 0:
-            fit_context(size, max_tokens, n_ctx)  # which refuses it
-        if on_overflow == "sections" and n_ctx is None and size.prompt + max_tokens > size.n_ctx_train > 0:
-            n_ctx = size.n_ctx_train
+        loaded = load_document(documents)
         options: dict[str, Any] = {
-            "n_ctx": n_ctx if on_overflow == "sections" and n_ctx is not None else fit_context(size, max_tokens, n_ctx),
+            "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
             **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
             "kv_policy": policy,
             "kv_budget": parse_budget(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
-            document = llm.read_sources(sources, overflow=on_overflow)
+            document = open_loaded(llm, loaded, on_overflow, max_tokens)
             answers = document.ask(question, max_tokens=max_tokens, temperature=temperature, stream=True)
             answer = answers.finish() if as_json else _stream(answers, bar)
             if evidence is not None:

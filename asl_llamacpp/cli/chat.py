@@ -14,8 +14,7 @@ from rich.console import Console
 
 from .. import models
 from ..budget import parse_budget
-from ..document import QUESTION_ROOM
-from ..opening import fit_document, load_document, measure_document
+from ..opening import fit_context, load_document, measure
 from ..policies import parse_policy
 from ..report import Progress
 from .chat_commands import is_command, run_command
@@ -83,10 +82,9 @@ def chat(
         interactive = is_interactive(documents)
         path = models.find_model(model)
         loaded = load_document(documents)
-        size = measure_document(path, loaded)
-        room = max(ROOM, QUESTION_ROOM + max_tokens)
+        size = measure(path, loaded)
         options: dict[str, Any] = {
-            "n_ctx": fit_document(size, room, QUESTION_ROOM + max_tokens, n_ctx, on_overflow),
+            "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
             **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
             "kv_budget": parse_budget(budget),
