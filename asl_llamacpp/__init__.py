@@ -13,7 +13,7 @@ from .asldoc import DocumentFileError, DocumentMismatchError  # noqa: E402
 from .budget_text import BudgetError  # noqa: E402
 from .chat_prompt import Turn  # noqa: E402
 from .document import ContextOverflow, Document  # noqa: E402
-from .document_store import KnownDocument  # noqa: E402
+from .document_entry import KnownDocument  # noqa: E402
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  # noqa: E402
 from .evidence import Span  # noqa: E402
 from .llama import Llama  # noqa: E402

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
+
+IMAGE_HANDLERS = (Llava15ChatHandler, MTMDChatHandler)
+"""Chat handlers that write KV cells themselves."""
+
 _PLACE = "<<the document stands here>>"
 _BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
 
@@ -54,21 +59,28 @@ def document_tokens(llm: Any, text: str) -> list[int]:
 
 
 def has_chat_template(llm: Any) -> bool:
-    return "tokenizer.chat_template" in llm.metadata
+    """Whether a prompt is a chat: the model's file has a template, or the object was given a format or a handler."""
+    given = llm.chat_handler is not None or llm.chat_format != llm.fallback_format
+    return "tokenizer.chat_template" in llm.metadata or given
 
 
 def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
     """The frame of `question` about a document, after the questions and answers of `history`.
 
-    A chat's is what the model's chat handler makes of the messages: the document stands in the first one, so that
+    A chat's is what the chat handler in use makes of the messages: the document stands in the first one, so that
     it is the same beginning for every question; a base model gets a plain text.
 
     Raises:
-        ValueError: the question is empty, or the chat template cannot render the prompt.
+        ValueError: the question is empty, the chat template cannot render the prompt, or the handler is for images.
     """
     if not question.strip():
         raise ValueError("the question is empty")
     turns = [*(Turn(str(turn.question), str(turn.answer)) for turn in history), Turn(question, "")]
+    if isinstance(llm.chat_handler, IMAGE_HANDLERS):
+        raise ValueError(
+            "a chat handler for images evaluates its prompts itself, so a document cannot be put into them: open the "
+            "model without chat_handler="
+        )
     if not has_chat_template(llm):
         asked = "".join(f"\n\nQuestion: {turn.question}\nAnswer: {turn.answer}" for turn in turns)
         return Frame("", [(asked.rstrip(" "), False)], True, list(_BASE_MODEL_STOPS))

@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.rule import Rule
 
 from . import models
-from .answering import Query, fit_context, measure
 from .cli.errors import one_line_errors
 from .cli.progress import PrefillBar
+from .opening import fit_context, load_document, measure
 from .policies import ASL
 from .report import PrefillReport
-from .sources import read_source
 
 DOCUMENT = Path(__file__).parent / "data" / "hacker-folklore.txt"
 QUESTION = "What is the number of the RFC about carrier pigeons?"
@@ -26,8 +25,7 @@ def main() -> None:
     """Answer the question, and show what was pruned and what that saved."""
     with one_line_errors():
         path = models.default_model()
-        source = read_source(DOCUMENT)
-        size = measure(path, Query(source.text.strip("\n"), QUESTION))
+        size = measure(path, load_document([str(DOCUMENT)]), QUESTION)
         console = Console(highlight=False)
         console.print(f"[dim]model   [/]  {path.name}")
         console.print(f"[dim]document[/]  {DOCUMENT.name}, {size.document:,} tokens")
@@ -38,7 +36,7 @@ def main() -> None:
             PrefillBar() as bar,
             closing(models.open_model(path, n_ctx=n_ctx, n_gpu_layers=-1, kv_policy=POLICY, on_progress=bar)) as llm,
         ):
-            answers = llm.read_sources([source]).ask(QUESTION, max_tokens=MAX_TOKENS, stream=True)
+            answers = llm.read(DOCUMENT).ask(QUESTION, max_tokens=MAX_TOKENS, stream=True)
             for i, piece in enumerate(answers):
                 bar.stop()
                 console.print("[dim]answer  [/]  " if i == 0 else "", end="")

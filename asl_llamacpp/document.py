@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .answer import Answer, AnswerStream, Attention
 from .budget_text import size_text
 from .chat_prompt import Frame, Turn, document_tokens, frame
-from .document_store import Entry, KnownDocument
+from .document_entry import Entry, KnownDocument
 from .evidence import Part
 from .offsets import char_offsets
 from .report import PrefillReport
@@ -97,6 +97,7 @@ class Document:
         self.n_tokens = len(own)
         self.tokens = np.array([*head, *own], dtype=np.int32)
         self.entry: Entry | None = None
+        self._closed = False
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -177,6 +178,8 @@ class Document:
             ContextOverflow: document, question and answer do not fit the context; nothing was cut.
             ValueError: the question is empty, or the document was closed; else as `Llama.create_completion`.
         """
+        if self._closed:
+            raise ValueError(f"{self.name} was closed: read or open it again")
         answers = self._stream(question, history, max_tokens, sampling)
         return answers if stream else answers.finish()
 
@@ -257,6 +260,7 @@ class Document:
 
     def close(self) -> None:
         """Forget the document and its state; harmless if that was done before."""
+        self._closed = True
         self._llm.forget_document(self)
 
     def __str__(self) -> str:

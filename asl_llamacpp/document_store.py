@@ -5,52 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
+from .document_entry import Compared, Entry, KnownDocument
 from .document_settings import Place
-from .document_state import DocumentState, Spool, StateCopier, common_prefix, in_ram, state_bytes
+from .document_state import DocumentState, Spool, StateCopier, in_ram, state_bytes
 from .engine.binding import Engine
 from .kv_shape import KVShape
 from .prefill import Keep, Known
 from .selection import Ints
-
-
-@dataclass(frozen=True)
-class KnownDocument:
-    """One of `Llama.documents`.
-
-    name     of a document that was read; None: the beginning of a prompt
-    n_tokens its tokens, those of the chat template before it included
-    layers   that it has run through, 0: none yet, or its state was dropped
-    n_bytes  of its state
-    place    where that is: "context" (its KV is in use in the context), "device", "ram", "disk", "file", or None
-    """
-
-    name: str | None
-    n_tokens: int
-    layers: int
-    n_bytes: int
-    place: str | None
-
-
-@dataclass(eq=False)
-class Entry:
-    """A document's tokens, and its state outside of the context, if there is one.
-
-    pinned: it was read, so these tokens are the document; otherwise what prompts turn out to share
-    """
-
-    tokens: Ints
-    name: str | None = None
-    pinned: bool = False
-    state: DocumentState | None = None
-    on_file: bool = False
-    parked: int | None = None
-    parked_il: int = 0
 
 
 class DocumentStore:
@@ -80,6 +46,7 @@ class DocumentStore:
         self.place, self.limit, self.min_tokens = place, limit, min_tokens
         self.entries: list[Entry] = []
         self._active: Entry | None = None
+        self._compared = Compared()
         self._folder = folder
         self._numbers = count()
 
@@ -119,10 +86,11 @@ class DocumentStore:
         One that was read must be there as a whole. Of what an earlier prompt left, half will do: the rest was that
         prompt's question.
         """
+        if not self._compared.is_of(tokens):
+            self._compared = Compared(tokens)
         best, longest = None, 0
-        ids = np.asarray(tokens, dtype=np.int32)
         for entry in reversed(self.entries):
-            n = common_prefix(entry.tokens, ids)
+            n = self._compared.shared(entry)
             if entry.pinned:
                 fits = n == len(entry.tokens)
             else:

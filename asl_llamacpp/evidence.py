@@ -68,6 +68,17 @@ class Span:
     end: int
     score: float
 
+    @property
+    def where(self) -> str:
+        """As "notes.pdf · page 3 · Costs · attention 0.71"."""
+        place = place_text(self.page, self.section)
+        return " · ".join(filter(None, (self.source, place, f"attention {self.score:.2f}")))
+
+
+def place_text(page: int | None, section: str | None) -> str:
+    """As "page 3 · Costs"; empty where neither is known."""
+    return " · ".join(([f"page {page}"] if page is not None else []) + ([section] if section else []))
+
 
 def top_tokens(scores: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
     """The best `share` (0 to 1) of tokens by `scores`, float32 [n]: bool [n], at least one token if there is any.

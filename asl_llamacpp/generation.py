@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import llama_cpp
-from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
+
+from .chat_prompt import IMAGE_HANDLERS
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -45,7 +46,7 @@ class GuardedGeneration(llama_cpp.Llama):
 
     def _refuse_images(self) -> None:
         """ValueError where images may be among the tokens: their handlers write KV cells themselves."""
-        if isinstance(self.chat_handler, (Llava15ChatHandler, MTMDChatHandler)):
+        if isinstance(self.chat_handler, IMAGE_HANDLERS):
             raise ValueError(
                 f"kv_policy={str(self.kv_policy)!r} cannot prune a prompt that a chat handler may put images into: "
                 "use kv_policy='full', or a shorter prompt"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import Part, Span, check_lengths
-from .heat_text import SHADES, document_html, place_text
+from .heat_text import SHADES, document_html
 
 ENDINGS = (".html", ".htm")
 
@@ -125,7 +125,7 @@ def write_heat_map(
 def _list_html(listed: Iterable[Span]) -> str:
     items = [
         f'<li id="e{number}"><a href="#s{number}"><q dir="auto">{escape(_quote(span.text))}</q>'
-        f'<span class="where">{escape(_where(span))}</span>'
+        f'<span class="where">{escape(span.where)}</span>'
         f'<span class="bar"><b style="width:{100 * span.score:.0f}%"></b></span></a></li>'
         for number, span in enumerate(listed, 1)
     ]
@@ -135,10 +135,6 @@ def _list_html(listed: Iterable[Span]) -> str:
 def _quote(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _QUOTE else line[:_QUOTE].rsplit(" ", 1)[0] + " …"
-
-
-def _where(span: Span) -> str:
-    return " · ".join(filter(None, (span.source, place_text(span.page, span.section), f"attention {span.score:.2f}")))
 
 
 def _legend() -> str:

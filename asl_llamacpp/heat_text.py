@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import Part, Span
+from .evidence import Part, Span, place_text
 from .selection import rank
 
 SHARES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
@@ -17,11 +17,6 @@ SHARES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 
 SHADES = "abcdefghij"
 """Their class names, the strongest first: of one letter, for a long document has thousands of them."""
-
-
-def place_text(page: int | None, section: str | None) -> str:
-    """As "page 3 · Costs"; empty where neither is known."""
-    return " · ".join(([f"page {page}"] if page is not None else []) + ([section] if section else []))
 
 
 def document_html(

@@ -111,7 +111,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
 
         if not self._policy.prunes:
             super().__init__(model_path, flash_attn=bool(flash_attn), **kwargs)
-            self._complete()
+            self._complete(kwargs)
             if not kwargs.get("vocab_only"):
                 check_context(self._ctx.ctx, self._budget)
             return
@@ -128,7 +128,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         try:
             with deferred_kv():
                 super().__init__(model_path, flash_attn=True, **kwargs)
-            self._complete()
+            self._complete(kwargs)
             if not kwargs.get("vocab_only"):
                 reason = unsupported_reason(self._model.model)
                 if reason is not None:
@@ -149,8 +149,10 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
                 raise
             raise UnsupportedModelError(f"{reason}: load it with kv_policy='full'") from None
 
-    def _complete(self) -> None:
+    def _complete(self, given: dict[str, Any]) -> None:
         """What the parent leaves undone: an adapter that did not load, buffers for an n_ctx that was rounded up."""
+        if given.get("chat_format") is None and "tokenizer.chat_template" not in self.metadata:
+            self.fallback_format = self.chat_format
         if self.lora_path and not self._lora_adapter:
             raise RuntimeError(f"Failed to initialize LoRA adapter from lora path: {self.lora_path}")
         self._fit_buffers()

@@ -10,9 +10,11 @@ from pathlib import Path
 from . import models
 from .asldoc import open_document_file
 from .asldoc_layout import MAGIC
-from .document import ContextOverflow, Document, DocumentText
-from .reading import Overflow
+from .document import QUESTION_ROOM, ContextOverflow, Document, DocumentText
+from .kv_shape import pad
+from .reading import Overflow, Reading
 from .saved_document import saved_content
+from .sections import SectionedDocument
 from .sources import STDIN, read_source
 
 CONTEXT_STEP = 256
@@ -33,12 +35,19 @@ class Loaded:
 
 @dataclass(frozen=True)
 class DocumentSize:
-    """Tokens of a document and of what the chat template has before it; the model's trained context, 0: unknown."""
+    """Tokens of a document and of what stands around it: the chat template and a question, or some room for one.
+
+    n_ctx_train  the model's trained context, 0: unknown
+    """
 
     name: str
     document: int
-    head: int
+    around: int
     n_ctx_train: int
+
+    @property
+    def prompt(self) -> int:
+        return self.document + self.around
 
 
 def is_saved_document(path: str | Path) -> bool:
@@ -67,44 +76,57 @@ def load_document(files: Sequence[str]) -> Loaded:
     return Loaded(name, content, file.path, (file.arrays["tokens"].tolist(), int(file.header.get("n_head", 0))))
 
 
-def measure_document(model: str | Path, loaded: Loaded) -> DocumentSize:
-    """Count its tokens as `Document` will, with the model's vocabulary alone.
+def measure(model: str | Path, loaded: Loaded, question: str | None = None) -> DocumentSize:
+    """Count the prompt's tokens exactly as `Document.ask` will evaluate them, with the model's vocabulary alone.
+
+    question: None: any; `QUESTION_ROOM` is what it takes.
 
     Raises:
-        ValueError: llama.cpp cannot load the model, or its chat template cannot render a prompt.
+        ValueError: llama.cpp cannot load the model, the question is empty, or the chat template cannot render it.
     """
     with closing(models.open_model(model, vocab_only=True, kv_policy="full", n_gpu_layers=0)) as tokenizer:
         document = Document(tokenizer, loaded.content, loaded.name, loaded.tokens)
+        asked = QUESTION_ROOM if question is None else len(document.prompt(question)) - len(document.tokens)
         n_ctx_train = models.trained_context(tokenizer)
-        return DocumentSize(loaded.name, document.n_tokens, document.n_head, n_ctx_train)
+        return DocumentSize(loaded.name, document.n_tokens, document.n_head + asked, n_ctx_train)
 
 
-def fit_document(
-    size: DocumentSize, room: int, least: int, n_ctx: int | None = None, overflow: Overflow = "error"
+def fit_context(
+    size: DocumentSize, max_tokens: int, n_ctx: int | None = None, overflow: Overflow = "error", room: int = 0
 ) -> int:
-    """The context to open: `n_ctx` if given, else one with `room` tokens beside the document, if the model has that.
+    """The context to open: `n_ctx` if given, else the smallest multiple of 256 that holds prompt and answer.
 
-    least: tokens beside it without which nothing can be asked.
+    room: tokens beside the document that there should be at least, if the model can.
 
     Raises:
-        ContextOverflow: it does not fit, and is not to be read by sections.
+        ContextOverflow: they do not fit, and the document is not to be read by sections; the message has the numbers
+            and what can be done.
         ValueError: `n_ctx` exceeds the model's trained context.
     """
-    own, limit = size.document + size.head, size.n_ctx_train
+    needed, limit = size.prompt + max_tokens, size.n_ctx_train
     if n_ctx is not None and limit and n_ctx > limit:
         raise ValueError(f"--n-ctx {n_ctx} exceeds the model's trained context of {limit} tokens")
     if n_ctx is None:
-        n_ctx = -(-(own + room) // CONTEXT_STEP) * CONTEXT_STEP
+        n_ctx = pad(max(needed, size.document + room), CONTEXT_STEP)
         n_ctx = min(n_ctx, limit) if limit else n_ctx
-    if own + least <= n_ctx or overflow == "sections":
+    if needed <= n_ctx or overflow == "sections":
         return n_ctx
-    options = ["read it by sections (--overflow sections)", "shorten it", "take a model with a longer context (-m)"]
-    if n_ctx > own:
-        options.insert(0, "lower --max-tokens")
-    if own + least <= limit:
-        options.insert(0, f"raise --n-ctx to {own + least} or more")
+    options = ["shorten it", "take a model with a longer context (-m)", "read it by sections (--sections)"]
+    if n_ctx > size.prompt:
+        options.insert(0, f"lower --max-tokens to {n_ctx - size.prompt} or less")
+    if needed <= limit:
+        options.insert(0, f"raise --n-ctx to {needed} or more")
     raise ContextOverflow(
-        f"{size.name} does not fit: {size.document} tokens of document + {size.head} of template + at least {least} "
-        f"for a question and its answer = {own + least}, but the context has {n_ctx} (the model's trained context: "
+        f"{size.name} does not fit: {size.document} tokens of document + {size.around} of question and template "
+        f"+ {max_tokens} for the answer = {needed}, but the context has {n_ctx} (the model's trained context: "
         f"{limit or 'unknown'}). Nothing was cut. {', or '.join(options).capitalize()}"
     )
+
+
+def open_loaded(llm: Reading, loaded: Loaded, overflow: Overflow, max_tokens: int) -> Document:
+    """The document, to be asked. A saved one that is too long for the context is read by sections from its text."""
+    n_saved = len(loaded.tokens[0]) if loaded.tokens is not None else 0
+    if loaded.saved is not None and (overflow == "error" or n_saved + QUESTION_ROOM + max_tokens <= llm.n_ctx()):
+        return llm.open_document(loaded.saved)
+    kind = SectionedDocument if overflow == "sections" else Document
+    return llm.register_document(kind(llm, loaded.content, loaded.name))

@@ -10,7 +10,8 @@ import numpy as np
 
 from .budget import Plan, plan
 from .budget_text import Budget, BudgetError
-from .document_store import DocumentStore, Entry
+from .document_entry import Entry
+from .document_store import DocumentStore
 from .engine.binding import Engine, EngineError, kv_bytes, model_layers
 from .kv_shape import CELLS_PAD, KVShape
 from .policies import Full, Policy, SnapKV

@@ -11,8 +11,8 @@ import llama_cpp
 
 from .budget_text import BudgetError, size_text
 from .document import Document, DocumentText
+from .document_entry import KnownDocument
 from .document_state import DocumentState, state_bytes
-from .document_store import KnownDocument
 from .kv_shape import KVShape
 from .policies import Policy
 from .prefill import OnProgress
@@ -29,6 +29,8 @@ class Reading(llama_cpp.Llama):
     _cache: PrunedCache | None
     on_progress: OnProgress | None
     last_prefill: PrefillReport | None
+    fallback_format: str | None = None
+    """The chat format that llama-cpp-python takes where neither the model's file nor the caller has one."""
     n_prompts = 0
     """Prompts that were evaluated so far: a stream that sees it change has lost its context."""
 

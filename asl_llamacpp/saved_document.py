@@ -10,7 +10,7 @@ import llama_cpp
 import numpy as np
 
 from .asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
-from .chat_prompt import document_tokens
+from .chat_prompt import document_tokens, has_chat_template
 from .document import Document, DocumentText
 from .document_state import DocumentState, LayerKV
 from .evidence import Part
@@ -49,7 +49,10 @@ def tokenizer_hash(llm: Any) -> str:
 
 def template_hash(llm: Any) -> str:
     """Hash of the chat template's source, and the name of the format that is used."""
-    text = f"{llm.chat_format}\n{llm.metadata.get('tokenizer.chat_template')}"
+    template = llm.metadata.get("tokenizer.chat_template")
+    text = f"{llm.chat_format}\n{template}"
+    if template is None and has_chat_template(llm):
+        text += "\ngiven"  # not the fallback of the same name, which no prompt follows
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

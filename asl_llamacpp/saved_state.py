@@ -22,6 +22,7 @@ class KeepsState(llama_cpp.Llama):
     _budget: Budget | None
     _store_options: dict[str, Any]
     kv_reuse: bool
+    fallback_format: str | None
     rpc_servers: str | None
     last_prefill: PrefillReport | None
 
@@ -60,6 +61,8 @@ class KeepsState(llama_cpp.Llama):
         values = super().__getstate__()  # type: ignore[no-untyped-call]
         values |= {"kv_policy": self._policy, "kv_budget": self._budget, "kv_reuse": self.kv_reuse}
         values |= {"rpc_servers": self.rpc_servers, **store_arguments(self._store_options)}
+        if self.chat_format == self.fallback_format:
+            values["chat_format"] = None  # a fallback is none that was given
         return {**values, "saved": self.save_state() if self.n_tokens else None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:

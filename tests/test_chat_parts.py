@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from asl_llamacpp.chat_prompt import Turn
+from asl_llamacpp.cli.ask import passage_text
 from asl_llamacpp.cli.chat_commands import NAMES, is_command
 from asl_llamacpp.cli.chat_text import plain
 from asl_llamacpp.cli.time_left import TimeLeft, duration_text
 from asl_llamacpp.document import ContextOverflow
+from asl_llamacpp.evidence import Span
 from asl_llamacpp.history import fit_history
-from asl_llamacpp.opening import DocumentSize, fit_document
+from asl_llamacpp.opening import DocumentSize, fit_context
 from asl_llamacpp.policies import parse_policy
 from asl_llamacpp.report import Progress
 
@@ -151,20 +153,21 @@ def test_durations() -> None:
 
 
 def test_the_context_has_room_for_a_chat() -> None:
-    size = DocumentSize("a.md", 1000, 20, 8192)
-    assert fit_document(size, 2048, 320) == 3072
-    assert fit_document(DocumentSize("a.md", 7000, 20, 8192), 2048, 320) == 8192
-    assert fit_document(DocumentSize("a.md", 7000, 20, 0), 2048, 320) == 9216
-    assert fit_document(size, 2048, 320, n_ctx=1400) == 1400
-    assert fit_document(DocumentSize("a.md", 9000, 20, 8192), 2048, 320, overflow="sections") == 8192
+    size, long = DocumentSize("a.md", 1000, 84, 8192), DocumentSize("a.md", 9000, 84, 8192)
+    assert fit_context(size, 256, room=2048) == 3072
+    assert fit_context(size, 2000, room=2048) == 3328
+    assert fit_context(DocumentSize("a.md", 7000, 84, 8192), 256, room=2048) == 8192
+    assert fit_context(DocumentSize("a.md", 7000, 84, 0), 256, room=2048) == 9216
+    assert fit_context(size, 256, 1400, room=2048) == 1400
+    assert fit_context(long, 256, overflow="sections") == 8192
     with pytest.raises(
         ContextOverflow, match=r"1000 tokens of document.*= 1340, but the context has 1300.*1340 or more"
     ):
-        fit_document(size, 2048, 320, n_ctx=1300)
+        fit_context(size, 256, 1300)
     with pytest.raises(ContextOverflow, match=r"9000 tokens.*= 9340, but the context has 8192.*Nothing was cut"):
-        fit_document(DocumentSize("a.md", 9000, 20, 8192), 2048, 320)
+        fit_context(long, 256)
     with pytest.raises(ValueError, match="trained context of 8192"):
-        fit_document(size, 2048, 320, n_ctx=9000)
+        fit_context(size, 256, 9000)
 
 
 def test_commands_and_questions() -> None:
@@ -174,3 +177,5 @@ def test_commands_and_questions() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert plain("a\x1b[2Jb\x07\x9bc\td\n") == "a[2Jbc\td\n"
+    evil = Span("a\x1b[2J\nb", "c\x07.md", 3, "D\x1b[2J", 0, 6, 1.0)
+    assert passage_text(evil) == "c.md · page 3 · D[2J · attention 1.00: a[2J b"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -15,16 +16,20 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 from pdf_files import pdf_bytes
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from asl_llamacpp import demo, models
-from asl_llamacpp.answering import ContextOverflow, PromptSize, Query, fit_context, measure, prompt_tokens
+from asl_llamacpp import ContextOverflow, demo, models
+from asl_llamacpp.answering import Query, prompt_tokens
 from asl_llamacpp.cli import app
 from asl_llamacpp.cli.progress import PrefillBar
+from asl_llamacpp.document import DocumentText
+from asl_llamacpp.kv_shape import pad
 from asl_llamacpp.models import default_model, open_model
+from asl_llamacpp.opening import DocumentSize, Loaded, fit_context, load_document, measure
 from asl_llamacpp.reading import Reading
 from asl_llamacpp.report import PrefillReport, Progress
-from asl_llamacpp.sources import read_source
+from asl_llamacpp.sources import text_source
 
 DOCUMENT = "The key is under the mat.\n" * 20
 
@@ -45,6 +50,8 @@ class FakeLlama(Reading):
     prompt: Any = None
     n_tokens: int = 0
     _cache: Any = None
+    chat_format: str | None = None
+    chat_handler: Any = None
     messages: list[dict[str, str]] | None = None
 
     def n_ctx(self) -> int:
@@ -191,7 +198,7 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     result = ask(*arguments)
     fails(result, numbers)
-    assert "120 tokens of document" in result.stderr
+    assert "document.txt does not fit: 120 tokens of document" in result.stderr
     assert "trained context: 1000" in result.stderr
     assert options in result.stderr
     assert fakes.opened == []
@@ -201,9 +208,28 @@ def test_a_document_beyond_the_trained_context(ask: Callable[..., Any], document
     document.write_text("word " * 1200)
     result = ask()
     fails(result, "1200 tokens of document + 6 of question and template + 256 for the answer = 1462")
-    assert "Shorten the document" in result.stderr
+    assert "Shorten it" in result.stderr
     assert "n-ctx to" not in result.stderr  # no context of this model would do
     assert "max-tokens to" not in result.stderr
+
+
+@pytest.mark.parametrize("way", [["--sections"], ["--overflow", "sections"]])
+def test_sections_can_be_asked_for_in_two_ways(
+    ask: Callable[..., Any], fakes: FakeModels, document: Path, way: list[str]
+) -> None:
+    document.write_text("word " * 1200)
+    ask(*way)
+    ask(*way, "--n-ctx", "900")
+    assert [llm.options["n_ctx"] for llm in fakes.opened] == [1000, 900]
+    fails(ask(*way, "--n-ctx", "1001"), "exceeds the model's trained context of 1000")
+
+
+def test_ask_and_chat_have_the_same_options() -> None:
+    one, two = ({p.name: (p.opts, p.help, p.default) for p in get_command(app).commands[name].params}
+                for name in ("ask", "chat"))  # fmt: skip
+    assert {name for name in one.keys() & two.keys() if one[name] != two[name]} == {"documents", "quiet"}
+    assert one.keys() - two.keys() == {"question", "evidence", "report", "plot", "as_json"}
+    assert two.keys() <= one.keys()
 
 
 def test_json_is_one_object(ask: Callable[..., Any], model_file: Path) -> None:
@@ -318,8 +344,13 @@ def test_the_bar_shows_layer_and_tokens_and_leaves_nothing(monkeypatch: pytest.M
     assert shown.rstrip("\n").endswith("\x1b[2K")  # the line was erased last
 
 
+def typed(text: str) -> Loaded:
+    """A document that is in no file."""
+    return Loaded("text", DocumentText.of([text_source(text, "text")]))
+
+
 def test_a_model_of_unknown_context_is_not_limited() -> None:
-    assert fit_context(PromptSize(5000, 10, 0), 100) == 5120
+    assert fit_context(DocumentSize("a.md", 5000, 10, 0), 100) == 5120
 
 
 def test_a_template_that_refuses(fakes: FakeModels) -> None:
@@ -385,7 +416,7 @@ def test_the_same_from_standard_input_as_json(smollm2_path: Path, long_document:
     assert (result.exit_code, result.stderr) == (0, "")  # nothing from llama.cpp either
     told = json.loads(result.stdout)
     report, usage = told["report"], told["usage"]
-    n_prompt = measure(smollm2_path, Query(text.strip(), QUESTION)).prompt
+    n_prompt = measure(smollm2_path, typed(text), QUESTION).prompt
     assert usage["prompt_tokens"] == report["n_prompt"] == n_prompt
     assert (report["selection_layer"], report["forced"], report["n_selected"]) == (12, True, 512)
     assert report["cells"] == [n_prompt] * 13 + [512] * 17
@@ -403,14 +434,14 @@ def test_a_document_beyond_the_real_context(smollm2_path: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("fixture", ["smollm2_path", "gemma_path"])  # a chat template; a base model
 def test_the_tokens_that_are_counted_are_those_evaluated(request: pytest.FixtureRequest, fixture: str) -> None:
-    path, query = request.getfixturevalue(fixture), Query(FILLER, QUESTION, max_tokens=1)
-    size = measure(path, query)
+    path = request.getfixturevalue(fixture)
+    size = measure(path, typed(FILLER), QUESTION)
     llm = open_model(path, n_ctx=512)
     try:
         answer = llm.read(text=FILLER).ask(QUESTION, max_tokens=1)
         assert size.prompt == answer.usage["prompt_tokens"] == answer.report.n_prompt
         assert answer.usage["completion_tokens"] == 1
-        assert np.array_equal(llm.input_ids[: size.prompt], prompt_tokens(llm, query))
+        assert np.array_equal(llm.input_ids[: size.prompt], prompt_tokens(llm, Query(FILLER, QUESTION)))
     finally:
         llm.close()
     assert 0 < size.around < 80
@@ -418,7 +449,7 @@ def test_the_tokens_that_are_counted_are_those_evaluated(request: pytest.Fixture
 
 
 def test_a_real_prompt_one_token_too_long(smollm2_path: Path) -> None:
-    size = measure(smollm2_path, Query(FILLER, QUESTION))
+    size = measure(smollm2_path, typed(FILLER), QUESTION)
     assert fit_context(size, 100, size.prompt + 100) == size.prompt + 100
     with pytest.raises(ContextOverflow):
         fit_context(size, 101, size.prompt + 100)
@@ -435,8 +466,8 @@ def test_llama_cpp_says_nothing_but_why_it_failed(tmp_path: Path, capfd: pytest.
 
 @pytest.mark.slow
 def test_the_demo(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = read_source(demo.DOCUMENT).text.strip("\n")
-    assert 4000 < measure(smollm2_path, Query(document, demo.QUESTION)).document < 7500
+    document = load_document([str(demo.DOCUMENT)])
+    assert 4000 < measure(smollm2_path, document, demo.QUESTION).document < 7500
     demo.main()
     shown = capsys.readouterr().out
     assert f"question  {demo.QUESTION}\nanswer    The number of RFC about carrier pigeons is 1149." in shown
@@ -546,3 +577,53 @@ def test_sections_of_a_document_beyond_the_context(smollm2_path: Path, tmp_path:
     result = invoke("ask", "-m", smollm2_path, *options, "--sections", "--report", document, QUESTION)
     assert "The pass key of the vault is 4" in result.stdout
     assert "48213" in result.stderr and "it was read in" in result.stderr
+
+
+# ---- saved documents ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "inn.asldoc"
+    with closing(open_model(smollm2_path, n_ctx=2048, n_threads=1, kv_policy="asl:layer=14,select_k=192")) as llm:
+        llm.read(text="\n\n".join([*[FILLER] * 20, NEEDLE, *[FILLER] * 20]), name="inn.md").save(path)
+    return path
+
+
+@pytest.fixture
+def ask_saved(smollm2_path: Path, saved: Path) -> Callable[..., Any]:
+    """Run `ask` about the saved document, and maybe others."""
+
+    def run(*options: str, others: Sequence[Path] = (), model: Path = smollm2_path) -> Any:
+        fixed = ["--policy", "asl:layer=14,select_k=192", "--max-tokens", "20", "--threads", "1"]
+        return invoke("ask", "-m", model, *fixed, *options, saved, *others, QUESTION)
+
+    return run
+
+
+def test_a_saved_document_is_not_prefilled_again(ask_saved: Callable[..., Any]) -> None:
+    result = ask_saved("--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert "48213" in told["answer"] and told["evidence"][0]["source"] == "inn.md"
+    assert told["report"]["reused"] > 1000
+    assert told["n_ctx"] == pad(told["usage"]["prompt_tokens"] + 20, 256)
+    assert "48213" in ask_saved("--policy", "full").stdout
+
+
+def test_a_saved_document_longer_than_the_context(ask_saved: Callable[..., Any]) -> None:
+    fails(ask_saved("--n-ctx", "768"), "inn.md does not fit: 1")
+    result = ask_saved("--n-ctx", "768", "--sections", "--report")
+    assert "48213" in result.stderr and "it was read in" in result.stderr
+    whole = ask_saved("--n-ctx", "2048", "--sections", "--report").stderr
+    assert "of them known" in whole and "it was read in" not in whole
+
+
+def test_saved_documents_that_cannot_be_used(
+    ask_saved: Callable[..., Any], gemma_path: Path, document: Path, tmp_path: Path
+) -> None:
+    fails(ask_saved(others=[document]), "cannot be joined with others")
+    for policy in ("asl", "full"):
+        fails(ask_saved("--policy", policy, model=gemma_path), "belongs to another model")
+    (tmp_path / "broken.asldoc").write_text("no such thing")
+    fails(invoke("ask", tmp_path / "broken.asldoc", QUESTION), "is not a saved document")

@@ -198,14 +198,28 @@ def piped(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
 
 def test_questions_from_a_pipe(document: Path, tmp_path: Path) -> None:
     process = piped(document, *OPTIONS)
-    lines = [QUESTION, "", "/report", "/dance", f"/save {tmp_path / 'x.asldoc'}", "why " * 3000, QUESTION]
+    lines = [QUESTION, "", "/report", "/dance", f"/save {tmp_path / 'x.asldoc'}", QUESTION]
     out, err = process.communicate("\n".join(lines), timeout=60)
     assert process.returncode == 0
     answers = out.splitlines()
     assert len(answers) == 2 and all("48213" in answer for answer in answers)
     notes = err.splitlines()
     assert notes[0].startswith("policy     asl") and "/dance is not a command: /help lists them" in notes
-    assert notes[-1].startswith("error: inn.md does not fit") and notes[-1].endswith("overflow='sections'")
+    assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("last", [QUESTION, "/quit"])
+def test_questions_from_a_pipe_that_fail(document: Path, last: str) -> None:
+    """Each has its line, the others are answered, and the exit code tells."""
+    process = piped(document, *OPTIONS)
+    lines = ["why " * 3000, "/save notes.md", QUESTION, "why " * 4000, last]
+    out, err = process.communicate("\n".join(lines), timeout=60)
+    assert process.returncode == 1
+    answers = out.splitlines()
+    assert len(answers) == (2 if last == QUESTION else 1) and all("48213" in answer for answer in answers)
+    errors = err.splitlines()
+    assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
+    assert errors[0].startswith("error: inn.md does not fit") and errors[0].endswith("overflow='sections'")
     assert "\x1b" not in out + err
 
 
@@ -221,12 +235,12 @@ def test_ctrl_c_ends_what_reads_from_a_pipe(document: Path) -> None:
 
 
 def test_a_long_document_in_sections(document: Path, tmp_path: Path) -> None:
-    options = ("--overflow", "sections", "--n-ctx", "768", "--policy", "asl:select_k=128,layer=10", "--threads", "1")
+    options = ("--sections", "--n-ctx", "768", "--policy", "asl:select_k=128,layer=10", "--threads", "1")
     path = tmp_path / "long.md"
     path.write_text(DOCUMENT * 2)
     process = piped(path, *options, "--max-tokens", "12")
     out, err = process.communicate(f"{QUESTION}\n/report\n/save x.asldoc", timeout=60)
-    assert process.returncode == 0 and "The pass key" in out
+    assert process.returncode == 1 and "The pass key" in out
     assert "so it was read in" in err and "cannot be saved" in err
 
 
@@ -242,7 +256,7 @@ def test_what_cannot_be_opened(document: Path, tmp_path: Path) -> None:
     broken.write_text("no such thing")
     refused(tmp_path / "nowhere.md", message="no such document")
     refused(tmp_path / "nowhere.asldoc", message="no such document")
-    refused(long, message="9999 tokens of document + 24 of template + at least 320 for a question and its answer")
+    refused(long, message="9999 tokens of document + 88 of question and template + 256 for the answer = 10343")
     refused(document, "--n-ctx", "700", message="but the context has 700")
     refused(document, "--n-ctx", "9000", message="trained context of 8192")
     refused(broken, message="is not a saved document")

@@ -14,7 +14,7 @@ from document_files import chapter, docx_bytes, epub_parts, paragraph, zip_bytes
 from llama_fixtures import PRUNE, load, logits
 from pdf_files import pdf_bytes
 
-from asl_llamacpp import Answer, ContextOverflow, Document, Llama, Turn
+from asl_llamacpp import ContextOverflow, Document, Llama, Turn
 from asl_llamacpp.chat_prompt import frame
 
 POLICY = "asl:layer=14,select_k=160,window=16"
@@ -232,6 +232,8 @@ def test_stock_llama_cpp_reads_too() -> None:
         answer.save_heat_map("map.html")
     document.prefill()
     document.close()
+    with pytest.raises(ValueError, match="was closed"):
+        document.ask(QUESTIONS[0])
 
 
 def test_every_kind_of_file(tmp_path: Path, llm: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,13 +296,14 @@ def test_forgotten_documents() -> None:
     document.close()
     document.close()
     assert llm.documents == [] and document.state is None
-    answer = document.ask(QUESTIONS[0], max_tokens=1)  # like any other prompt
-    assert isinstance(answer, Answer)
+    for stream in (False, True):
+        with pytest.raises(ValueError, match="valley was closed: read or open it again"):
+            document.ask(QUESTIONS[0], max_tokens=1, stream=stream)
     other = llm.read(text=TEXT)
     llm.close()
-    other.close()
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="this Llama was closed"):
         other.ask("What?")
+    other.close()
 
 
 def test_a_base_model_is_asked_in_plain_text(gemma_path: Path) -> None:

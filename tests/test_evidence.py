@@ -194,3 +194,16 @@ def test_a_long_document_takes_no_time() -> None:
     began = time.perf_counter()
     assert len(spans(top_tokens(scores, 0.05), scores, np.arange(n + 1) * 4, [part])) > 500
     assert time.perf_counter() - began < 2.0  # 0.1 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "where"),
+    [
+        (3, "Costs", "notes.pdf · page 3 · Costs · attention 0.71"),
+        (3, None, "notes.pdf · page 3 · attention 0.71"),
+        (None, "Costs", "notes.pdf · Costs · attention 0.71"),
+        (None, None, "notes.pdf · attention 0.71"),
+    ],
+)
+def test_the_place_in_words(page: int | None, section: str | None, where: str) -> None:
+    assert Span("text", "notes.pdf", page, section, 0, 4, 0.7123).where == where

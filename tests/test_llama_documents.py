@@ -7,7 +7,10 @@ import oracle
 import pytest
 from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt
 
-from asl_llamacpp import Llama, PrefillReport
+from asl_llamacpp import Llama, PrefillReport, document_entry
+from asl_llamacpp.document_entry import Compared, Entry
+from asl_llamacpp.document_state import common_prefix
+from asl_llamacpp.selection import Ints
 
 DOCUMENT = prompt(330)
 QUESTIONS = [
@@ -81,6 +84,37 @@ def test_an_interrupted_question_leaves_a_usable_object() -> None:
         greedy(llm, DOCUMENT + QUESTIONS[1], 4)
     llm.on_progress = None
     assert greedy(llm, DOCUMENT + QUESTIONS[1], 4) == want
+
+
+def test_a_prompt_is_compared_with_each_document_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though three ask which document it begins with: whether the cache may serve it, how to evaluate it, from what."""
+    compared: list[int] = []
+
+    def count(document: Ints, tokens: Ints) -> int:
+        compared.append(len(document))
+        return common_prefix(document, tokens)
+
+    monkeypatch.setattr(document_entry, "common_prefix", count)
+    llm = load(kv_policy="asl:select_k=512")
+    documents = [llm.read(text="The key is red. " * 40), llm.read(text="The door is blue. " * 30)]
+    lengths = sorted(len(document.tokens) for document in documents)
+    for document, question in [(0, "Which?"), (1, "Which?"), (0, "Why?"), (0, "Why?")]:
+        compared.clear()
+        answer = documents[document].ask(question, max_tokens=2)
+        assert sorted(compared) in (lengths, []), question  # none: the same prompt once more
+        assert answer.report.reused == (0 if question == "Which?" else answer.report.n_prompt - 32)
+
+
+def test_what_was_compared_is_not_mixed_up() -> None:
+    one, two = (Entry(np.array(tokens, dtype=np.int32)) for tokens in ([1, 2, 3], [1, 2, 4]))
+    prompt = [1, 2, 4, 5]
+    compared = Compared(prompt)
+    assert [compared.shared(entry) for entry in (one, two, one)] == [2, 3, 2]
+    one.tokens = np.array([1, 9], dtype=np.int32)  # it was shortened
+    assert compared.shared(one) == 1
+    assert compared.is_of([1, 2, 4, 5]) and not compared.is_of([1, 2, 4])
+    prompt[0] = 7
+    assert not compared.is_of(prompt)
 
 
 def test_memory_is_that_of_the_larger_prompt() -> None:

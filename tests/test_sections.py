@@ -55,6 +55,8 @@ def test_the_answer_comes_from_the_section_that_has_it(llm: Llama) -> None:
     assert len(places) == len(again.sections) and all(known.layers == 15 for known in places)
     document.close()
     assert llm.documents == []
+    with pytest.raises(ValueError, match=r"book\.md was closed"):
+        document.ask(QUESTION)
 
 
 def test_the_second_question_starts_from_the_sections(llm: Llama, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,33 @@ import typer
 
 from .. import models
 from ..answer import Answer, AnswerStream
-from ..answering import Query, fit_context, measure
 from ..budget import parse_budget
-from ..document import DocumentText
 from ..evidence import Span
 from ..heat_map import check_heat_map_path
-from ..heat_text import place_text
+from ..opening import fit_context, load_document, measure, open_loaded
 from ..plot import check_plot_path, plot_report
 from ..policies import Policy, parse_policy
-from ..sources import read_source
 from .chat_text import plain
 from .errors import one_line_errors
+from .options import (
+    BATCH,
+    Budget,
+    GpuLayers,
+    MaxTokens,
+    Model,
+    OnOverflow,
+    Overflow,
+    PolicySpec,
+    Rpc,
+    Sections,
+    Temperature,
+    Threads,
+    Ubatch,
+    how_to_overflow,
+    llama_options,
+)
 from .progress import PrefillBar
 
-BATCH = 512
 SHOWN = 3
 """Passages of the evidence that are shown."""
 
@@ -36,38 +49,26 @@ def ask(
     documents: Annotated[
         list[str],
         typer.Argument(
-            metavar="DOC...", help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one; - is standard input."
+            metavar="DOC...",
+            help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one, or one saved .asldoc file; - is standard "
+            "input.",
         ),
     ],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
-    ] = None,
-    policy: Annotated[
-        str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
-    ] = "asl",
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="What the KV cache may hold: 2048 (tokens), 10% (of the prompt) or 2GiB.", show_default="no limit"
-        ),
-    ] = None,
+    model: Model = None,
+    policy: PolicySpec = "asl",
+    budget: Budget = None,
     n_ctx: Annotated[
         int | None, typer.Option(min=1, help="Context, tokens.", show_default="the smallest that fits")
     ] = None,
-    sections: Annotated[
-        bool, typer.Option("--sections", help="If the document does not fit the context, ask each of its sections.")
-    ] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
-    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
-    rpc: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
-    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = BATCH,
+    overflow: Overflow = OnOverflow.error,
+    sections: Sections = False,
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.0,
+    n_gpu_layers: GpuLayers = -1,
+    rpc: Rpc = None,
+    threads: Threads = None,
+    ubatch: Ubatch = BATCH,
     evidence: Annotated[
         Path | None, typer.Option(help="Write the document as a heat map of the attention into an .html file.")
     ] = None,
@@ -81,6 +82,7 @@ def ask(
     """Answer a question about a document that may be long; the passages it could rest on are shown on stderr."""
     with one_line_errors():
         kv_policy = parse_policy(policy)
+        on_overflow = how_to_overflow(overflow, sections)
         if plot is not None:
             _check_plot(plot, kv_policy)
         if evidence is not None:
@@ -90,25 +92,16 @@ def ask(
                 )
             check_heat_map_path(evidence)
         path = models.find_model(model)
-        sources = [read_source(document) for document in documents]
-        size = measure(path, Query(DocumentText.of(sources).text, question))
-        if n_ctx is not None and n_ctx > size.n_ctx_train > 0:
-            fit_context(size, max_tokens, n_ctx)  # which refuses it
-        if sections and n_ctx is None and size.prompt + max_tokens > size.n_ctx_train > 0:
-            n_ctx = size.n_ctx_train
+        loaded = load_document(documents)
         options: dict[str, Any] = {
-            "n_ctx": n_ctx if sections and n_ctx is not None else fit_context(size, max_tokens, n_ctx),
-            "n_batch": max(BATCH, ubatch),
-            "n_ubatch": ubatch,
-            "n_threads": threads,
-            "n_threads_batch": threads,
-            "n_gpu_layers": n_gpu_layers,
+            "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
+            **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
             "kv_policy": policy,
             "kv_budget": parse_budget(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
-            document = llm.read_sources(sources, overflow="sections" if sections else "error")
+            document = open_loaded(llm, loaded, on_overflow, max_tokens)
             answers = document.ask(question, max_tokens=max_tokens, temperature=temperature, stream=True)
             answer = answers.finish() if as_json else _stream(answers, bar)
             if evidence is not None:
@@ -157,6 +150,5 @@ def _show_evidence(answer: Answer) -> None:
 
 def passage_text(span: Span, most: int = 300) -> str:
     """A passage in one line: its place, score and text."""
-    place = ", ".join(filter(None, (span.source, place_text(span.page, span.section))))
-    text = plain(" ".join(span.text.split()))
-    return f"[{span.score:.2f}] {place}: {text if len(text) <= most else text[: most - 1] + '…'}"
+    place, text = (" ".join(plain(part).split()) for part in (span.where, span.text))
+    return f"{place}: {text if len(text) <= most else text[: most - 1] + '…'}"

@@ -7,8 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,26 +14,36 @@ from rich.console import Console
 
 from .. import models
 from ..budget import parse_budget
-from ..document import QUESTION_ROOM
-from ..opening import fit_document, load_document, measure_document
+from ..opening import fit_context, load_document, measure
 from ..policies import parse_policy
 from ..report import Progress
 from .chat_commands import is_command, run_command
 from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from .chat_session import ChatSession
 from .chat_text import facts, plain
-from .errors import one_line_errors
+from .errors import FAILED, one_line_errors
 from .interrupts import Interrupts
+from .options import (
+    BATCH,
+    Budget,
+    GpuLayers,
+    MaxTokens,
+    Model,
+    OnOverflow,
+    Overflow,
+    PolicySpec,
+    Rpc,
+    Sections,
+    Temperature,
+    Threads,
+    Ubatch,
+    how_to_overflow,
+    llama_options,
+)
 from .progress import PrefillBar
 
-BATCH = 512
 ROOM = 2048
 """Tokens beside the document in an automatic context: for the history, a question and its answer."""
-
-
-class OnOverflow(str, Enum):
-    error = "error"
-    sections = "sections"
 
 
 def chat(
@@ -47,68 +55,59 @@ def chat(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
-    ] = None,
-    policy: Annotated[
-        str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
-    ] = "asl",
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="What the KV cache may hold: 2048 (tokens), 10% (of the prompt) or 2GiB.", show_default="no limit"
-        ),
-    ] = None,
+    model: Model = None,
+    policy: PolicySpec = "asl",
+    budget: Budget = None,
     n_ctx: Annotated[
         int | None,
         typer.Option(min=1, help="Context, tokens.", show_default=f"the document and {ROOM} tokens, if the model can"),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
-    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
-    rpc: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
-    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = BATCH,
-    overflow: Annotated[
-        OnOverflow,
-        typer.Option(help="A document longer than the context: refuse it, or ask it section by section."),
-    ] = OnOverflow.error,
+    overflow: Overflow = OnOverflow.error,
+    sections: Sections = False,
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.0,
+    n_gpu_layers: GpuLayers = -1,
+    rpc: Rpc = None,
+    threads: Threads = None,
+    ubatch: Ubatch = BATCH,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
 ) -> None:
-    """Ask many questions about the same documents. Only the first one has to wait for all of the text."""
+    """Ask many questions about the same documents. Only the first one has to wait for all of the text.
+
+    Questions may come from a pipe, one a line. If one fails, the others are asked, and the exit code is 1.
+    """
     with one_line_errors():
         parse_policy(policy)
+        on_overflow = how_to_overflow(overflow, sections)
         interactive = is_interactive(documents)
         path = models.find_model(model)
         loaded = load_document(documents)
-        size = measure_document(path, loaded)
-        room = max(ROOM, QUESTION_ROOM + max_tokens)
+        size = measure(path, loaded)
         options: dict[str, Any] = {
-            "n_ctx": fit_document(size, room, QUESTION_ROOM + max_tokens, n_ctx, overflow.value),
-            "n_batch": max(BATCH, ubatch),
-            "n_ubatch": ubatch,
-            "n_threads": threads,
-            "n_threads_batch": threads,
-            "n_gpu_layers": n_gpu_layers,
+            "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
+            **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
             "kv_budget": parse_budget(budget),
         }
         with ExitStack() as stack:
             with PrefillBar(not quiet) as bar:
                 arguments = (path, loaded, policy, {**options, "on_progress": bar})
-                session = stack.enter_context(ChatSession(*arguments, overflow.value, max_tokens, temperature))
-            Chat(session, interactive, quiet).run("-" not in documents)
+                session = stack.enter_context(ChatSession(*arguments, on_overflow, max_tokens, temperature))
+            asked = Chat(session, interactive, quiet)
+            asked.run("-" not in documents)
+    if asked.failed and not interactive:
+        raise typer.Exit(FAILED)  # not within: it would be taken for an error of the model
 
 
 class Chat:
-    """Asks the session what comes in, and prints what comes out: answers on stdout, everything else on stderr."""
+    """Asks the session what comes in, and prints what comes out: answers on stdout, everything else on stderr.
+
+    failed  an error was printed
+    """
 
     def __init__(self, session: ChatSession, interactive: bool, quiet: bool) -> None:
         self.session, self.interactive, self.quiet = session, interactive, quiet
+        self.failed = False
         self._interrupts = Interrupts()
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=not interactive)
 
@@ -158,6 +157,7 @@ class Chat:
         except BrokenPipeError:
             raise
         except (OSError, ValueError, ImportError, MemoryError, RuntimeError) as error:
+            self.failed = True
             message = " ".join(str(error).split()) or type(error).__name__
             self._err.print(f"error: {message}", style="red" if self.interactive else None)
         return True

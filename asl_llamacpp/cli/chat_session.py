@@ -15,10 +15,9 @@ from ..chat_prompt import Turn
 from ..document import QUESTION_ROOM, Document
 from ..history import fit_history
 from ..llama import Llama
-from ..opening import SAVED_SUFFIX, Loaded
+from ..opening import SAVED_SUFFIX, Loaded, open_loaded
 from ..policies import Policy
 from ..reading import Overflow
-from ..sections import SectionedDocument
 
 
 class ChatSession:
@@ -75,12 +74,7 @@ class ChatSession:
             document = self.llm.open_document(aside)
             self._drop_aside()  # what is mapped of it stays
             return document
-        loaded = self.loaded
-        if loaded.saved is not None and policy.prunes:
-            return self.llm.open_document(loaded.saved)
-        if self.overflow == "sections" and loaded.tokens is None:
-            return self.llm.register_document(SectionedDocument(self.llm, loaded.content, loaded.name))
-        return self.llm.register_document(Document(self.llm, loaded.content, loaded.name, loaded.tokens))
+        return open_loaded(self.llm, self.loaded, self.overflow, self.max_tokens)
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

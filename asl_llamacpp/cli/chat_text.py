@@ -7,8 +7,6 @@ import unicodedata
 from collections.abc import Iterator
 
 from ..answer import Answer
-from ..evidence import Span
-from ..heat_text import place_text
 from ..report import PrefillReport
 
 _PASSAGE = 480
@@ -32,18 +30,13 @@ def evidence_lines(answer: Answer, most: int, width: int) -> Iterator[str]:
     """The best passages with their place and score, and what they are worth."""
     found = answer.evidence
     for number, span in enumerate(found[:most], 1):
-        yield f"{number}. {_where(span)}"
+        yield f"{number}. {plain(span.where)}"
         passage = textwrap.shorten(plain(span.text), _PASSAGE, placeholder=" ...")
         yield from textwrap.wrap(passage, width, initial_indent="   ", subsequent_indent="   ")
     if not found:
         yield "No passage was kept."
     worth = _PRUNED if answer.report.selected is not None else _WHOLE
     yield f"{min(most, len(found))} of {len(found)} passages. {worth}"
-
-
-def _where(span: Span) -> str:
-    place = place_text(span.page, span.section)
-    return plain(" · ".join(filter(None, (span.source, place, f"attention {span.score:.2f}"))))
 
 
 def facts(report: PrefillReport, waited: float, finish_reason: str, max_tokens: int) -> str:

@@ -19,16 +19,14 @@ from ..evals.statistics import check_installed
 from ..model_shape import kv_type
 from ..plot import figure_class
 from .errors import one_line_errors
+from .options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options
 
 LINES, TABLES = "run.jsonl", "tables.md"
 _BASELINE = ("full", "asl")
 
 
 def evaluate(
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
-    ] = None,
+    model: Model = None,
     task: Annotated[
         list[str] | None, typer.Option(help="A task, see --list; may be repeated.", show_default=False)
     ] = None,
@@ -64,11 +62,11 @@ def evaluate(
     separate: Annotated[
         bool, typer.Option("--separate", help="A prefill for each policy, to measure seconds; answers are the same.")
     ] = False,
-    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
-    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = 512,
-    type_k: Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")] = "f16",
-    type_v: Annotated[str, typer.Option(help="Type of V.")] = "f16",
+    n_gpu_layers: GpuLayers = -1,
+    threads: Threads = None,
+    ubatch: Ubatch = BATCH,
+    type_k: TypeK = "f16",
+    type_v: TypeV = "f16",
     list_tasks: Annotated[bool, typer.Option("--list", help="Name the tasks, and end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -88,11 +86,7 @@ def evaluate(
         if not task or not length or out is None:
             raise ValueError("give --task (--list names them), --length and --out, or --report FILE")
         options: dict[str, Any] = {
-            "n_gpu_layers": n_gpu_layers,
-            "n_threads": threads,
-            "n_threads_batch": threads,
-            "n_batch": max(512, ubatch),
-            "n_ubatch": ubatch,
+            **llama_options(n_gpu_layers, threads, ubatch),
             "type_k": kv_type(type_k),
             "type_v": kv_type(type_v),
         }

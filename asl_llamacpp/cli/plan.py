@@ -17,6 +17,7 @@ from ..model_shape import ModelShape, kv_type, read_shape
 from ..models import find_model, silence_llama_cpp
 from ..policies import POLICIES
 from .errors import one_line_errors
+from .options import BATCH, TypeK, TypeV, Ubatch
 
 HEADROOM = 256
 _COLUMNS = ("policy", "fits", "weights", "KV after", "KV peak", "hidden", "total peak", "forced layer", "B")
@@ -38,12 +39,12 @@ def plan(
     policy: Annotated[
         list[str] | None, typer.Option(help="A policy, such as asl:select_k=1024; may be repeated.", show_default="all")
     ] = None,
-    type_k: Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")] = "f16",
-    type_v: Annotated[str, typer.Option(help="Type of V.")] = "f16",
+    type_k: TypeK = "f16",
+    type_v: TypeV = "f16",
     n_ctx: Annotated[
         int | None, typer.Option("--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits")
     ] = None,
-    ubatch: Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")] = 512,
+    ubatch: Ubatch = BATCH,
     swa_full: Annotated[bool, typer.Option(help="Sliding-window layers hold every token, as llama.cpp does.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; sizes in bytes.")] = False,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import models
-from ..answering import CONTEXT_STEP
+from ..opening import CONTEXT_STEP
 from ..policies import ASL, Full
 from ..selection import Floats, Selector, rank, selected_positions, token_scores
 from ..state import model_fingerprint

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .. import models
-from ..answering import CONTEXT_STEP
 from ..engine.binding import UnsupportedModelError
+from ..opening import CONTEXT_STEP
 from .answers import answer_sample
 from .lines import Line
 from .sample import Sample, Task

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import models
-from ..answering import Query, has_chat_template, prompt_tokens
+from ..answering import Query, prompt_tokens
+from ..chat_prompt import has_chat_template
 from .sample import Needle
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import models
 from ..budget_text import Budget, parse_budget
-from ..document_store import DocumentStore, Entry
+from ..document_entry import Entry
+from ..document_store import DocumentStore
 from ..engine.binding import Engine
 from ..kv_shape import KVShape
 from ..llama import Llama

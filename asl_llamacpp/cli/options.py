@@ -1,0 +1,64 @@
+"""Options that several commands have, each declared once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from .. import reading
+
+BATCH = 512
+
+
+class OnOverflow(str, Enum):
+    error = "error"
+    sections = "sections"
+
+
+Model: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
+]
+PolicySpec: TypeAlias = Annotated[
+    str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
+]
+Budget: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What the KV cache may hold: 2048 (tokens), 10% (of the prompt) or 2GiB.", show_default="no limit"
+    ),
+]
+Overflow: TypeAlias = Annotated[
+    OnOverflow, typer.Option(help="A document longer than the context: refuse it, or ask it section by section.")
+]
+Sections: TypeAlias = Annotated[bool, typer.Option("--sections", help="Short for --overflow sections.")]
+MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")]
+Temperature: TypeAlias = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
+GpuLayers: TypeAlias = Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")]
+Rpc: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
+]
+Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")]
+Ubatch: TypeAlias = Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")]
+TypeK: TypeAlias = Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")]
+TypeV: TypeAlias = Annotated[str, typer.Option(help="Type of V.")]
+
+
+def how_to_overflow(overflow: OnOverflow, sections: bool) -> reading.Overflow:
+    """What both options together say."""
+    return "sections" if sections or overflow is OnOverflow.sections else "error"
+
+
+def llama_options(n_gpu_layers: int, threads: int | None, ubatch: int) -> dict[str, Any]:
+    """What `Llama` takes them as."""
+    return {
+        "n_gpu_layers": n_gpu_layers,
+        "n_threads": threads,
+        "n_threads_batch": threads,
+        "n_batch": max(BATCH, ubatch),
+        "n_ubatch": ubatch,
+    }
