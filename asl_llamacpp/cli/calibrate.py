@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from ..evals import calibrate as calibrating
 from ..evals.calibration_fit import Outcomes
 from ..evals.lines import Line, read_lines
 from .errors import one_line_errors
+from .options import GpuLayers, Threads, Ubatch, llama_options
 
 
 def calibrate(
@@ -30,18 +31,15 @@ def calibrate(
         Path | None,
         typer.Option(help="Keep what was measured in this .jsonl file; a run that was stopped goes on in it."),
     ] = None,
-    n_gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")] = -1,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")] = None,
+    n_gpu_layers: GpuLayers = -1,
+    threads: Threads = None,
+    ubatch: Ubatch = 512,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Find a model's own constants for kv_policy="asl": minutes of generated prompts, no training."""
     with one_line_errors():
         path = models.find_model(model)
-        options: dict[str, Any] = {
-            "n_gpu_layers": n_gpu_layers,
-            "n_threads": threads,
-            "n_threads_batch": threads,
-        }
+        options = llama_options(n_gpu_layers, threads, ubatch)
         with _file(lines) as file, _bar(not quiet) as bar:
             n_known = sum("budgets" in line for line in read_lines(file)) if file.exists() else 0
             shown = bar.add_task("loading", total=prompts, completed=n_known)
