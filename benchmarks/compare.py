@@ -1,7 +1,7 @@
 """Speed and memory of llama.cpp, of every policy, and of transformers with NVIDIA kvpress, side by side in one run.
 
     make build/compare-venv/.ready                    # transformers and kvpress, in an environment of their own
-    python benchmarks/compare.py --stock build/native/stock/lib [--lengths 2048,4096] [--rounds 3]
+    python benchmarks/compare.py --stock build/native/stock/lib [--lengths 2048,4096,7936] [--rounds 3,3,2]
 
 All contestants take turns, each in a process of its own; everything that prunes keeps the same share of the prompt
 (--keep). Each measurement is written down at once, and a run that was stopped goes on where it was. Writes
@@ -58,8 +58,10 @@ def measure(name: str, contest: Contest, tokens: list[int]) -> dict[str, Any]:
 
 
 def one_round(i: int, contests: list[Contest], prompts: list[list[int]], names: list[str], journal: Journal) -> None:
-    """Everyone once at every length, the order turned round every other time."""
+    """Everyone once at every length that has so many rounds, the order turned round every other time."""
     for contest, tokens in zip(contests, prompts, strict=True):
+        if i >= contest.rounds:
+            continue
         for name in names[:: -1 if i % 2 else 1]:
             key = f"{name} {contest.n} {i}"
             result = journal.get(key, partial(measure, name, contest, tokens))
@@ -73,10 +75,10 @@ def parse_arguments() -> argparse.Namespace:
         "--stock", type=Path, required=True, help="folder of the unpatched libllama (make test builds it)"
     )
     parser.add_argument("--model", default=None, help="GGUF file; default: the installed SmolLM2-135M-Instruct")
-    parser.add_argument("--lengths", default="2048,4096", help="prompt lengths in tokens")
+    parser.add_argument("--lengths", default="2048,4096,7936", help="prompt lengths in tokens")
     parser.add_argument("--contestants", default=",".join(DEFAULT), help=f"of {', '.join(CONTESTANTS)}")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=16, help="no round is begun that would end after that")
+    parser.add_argument("--rounds", default="3,3,2", help="one number for all lengths, or one for each")
+    parser.add_argument("--minutes", type=float, default=45, help="no round is begun that would end after that")
     parser.add_argument("--keep", type=float, default=0.25, help="share of the prompt that is kept")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode after each prefill")
     parser.add_argument("--dtype", default="float32", help="of transformers: float32 or bfloat16")
@@ -103,15 +105,18 @@ def main() -> None:
     begin, slowest = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as folder:
         stock = stock_beside_our_ggml(args.stock.resolve(), Path(folder))
+        lengths, rounds = ([int(number) for number in text.split(",")] for text in (args.lengths, args.rounds))
+        common = (args.threads, args.decode, stock, args.dtype)
         contests = [
-            Contest(args.model, n_layer, n, round(n * args.keep), args.threads, args.decode, stock, args.dtype)
-            for n in map(int, args.lengths.split(","))
+            Contest(args.model, n_layer, n, round(n * args.keep), *common, of_length)
+            for n, of_length in zip(lengths, rounds * len(lengths) if len(rounds) == 1 else rounds, strict=True)
         ]
         prompts = [probe.prompt(document, contest.n) for contest in contests]
         conditions = {**probe.build_conditions(), "versions": versions, "model": Path(args.model).name}
+        conditions["calibrated"] = probe.calibrated(args.model, contests[0].k)
         conditions |= {key: getattr(args, key) for key in ("threads", "keep", "decode", "dtype")}
         journal = Journal("compare", args.name, conditions, args.fresh)
-        for i in range(args.rounds):
+        for i in range(max(rounds)):
             start = time.monotonic()
             if i > 0 and start + slowest - begin > args.minutes * 60:
                 print(f"no time for round {i + 1} within --minutes {args.minutes:g}", flush=True)
@@ -119,7 +124,8 @@ def main() -> None:
             one_round(i, contests, prompts, names, journal)
             slowest = max(slowest, time.monotonic() - start)
             rows = compare_rows.rows(contests, names, i + 1, journal.known)
-            note = f", {args.keep:g} of the prompt kept, medians of {i + 1} rounds"
+            done = "/".join(str(min(i + 1, contest.rounds)) for contest in contests)
+            note = f", {args.keep:g} of the prompt kept, medians of {done} rounds"
             note += "".join(f", {package} {version}" for package, version in versions.items())
             note += f" in {args.dtype}" if versions else ""
             probe.write_results("compare", args, rows, compare_rows.table(rows), note, versions=versions)

@@ -27,6 +27,7 @@ class Contest:
     n_decode: int
     stock: Path
     dtype: str
+    rounds: int
 
     @property
     def half(self) -> int:
@@ -52,6 +53,7 @@ def _llama(
     policy: Callable[[Contest], str],
     kv_type: str = "f16",
     budget: bool = False,
+    short: bool = False,
 ) -> Contestant:
     def start(contest: Contest, tokens: list[int]) -> Process:
         task = {
@@ -63,7 +65,7 @@ def _llama(
             "kv_type": kv_type,
             "document_min": None,  # no state is kept for a further question: kvpress keeps none either
         }
-        return llama_process(task, tokens, contest.stock)
+        return llama_process(task, tokens[-contest.k :] if short else tokens, contest.stock)
 
     return Contestant(label, start)
 
@@ -86,6 +88,7 @@ def _torch(label: str, press: str | None) -> Contestant:
 CONTESTANTS: dict[str, Contestant] = {
     "stock": _llama("llama.cpp", lambda c: "stock"),
     "stock-q8": _llama("llama.cpp, KV in q8_0", lambda c: "stock", kv_type="q8_0"),
+    "short": _llama("llama.cpp, the last tokens alone", lambda c: "stock", short=True),
     "full": _llama("full", lambda c: "full"),
     "asl": _llama("asl", lambda c: f"asl:select_k={c.k}"),
     "asl-calibrated": _llama("asl, calibrated", lambda c: probe.calibrated(c.model, c.k)),

@@ -1,4 +1,4 @@
-"""Draw the picture of the README from the newest prefill result: python benchmarks/picture.py [RESULT.json]"""
+"""Draw the picture of the README from the newest result of compare.py: python benchmarks/picture.py [RESULT.json]"""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SHOWN = {
     "stock": ("llama.cpp", "#9aa0a6"),
     "asl": ("ASL", "#1a73e8"),
-    "calibrated": ("ASL, calibrated", "#34a853"),
-    "budget": ("and kv_budget=1024", "#f9ab00"),
+    "asl-calibrated": ("ASL, calibrated", "#34a853"),
+    "asl-budget": ("and kv_budget", "#f9ab00"),
 }
 WIDTH = 0.8 / len(SHOWN)
 PANELS = [
@@ -49,12 +49,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Draw beside the result."""
-    found = sorted(RESULTS.glob("prefill-*.json"), key=lambda path: path.stat().st_mtime)
+    found = sorted(RESULTS.glob("compare-*.json"), key=lambda path: path.stat().st_mtime)
     if len(sys.argv) < 2 and not found:
-        raise SystemExit("no result yet: run benchmarks/prefill.py first")
+        raise SystemExit("no result yet: run benchmarks/compare.py first")
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else found[-1]
-    draw(json.loads(source.read_text(encoding="utf-8")), RESULTS / "prefill.png")
-    print(RESULTS / "prefill.png")
+    draw(json.loads(source.read_text(encoding="utf-8")), RESULTS / "overview.png")
+    print(RESULTS / "overview.png")
 
 
 if __name__ == "__main__":
