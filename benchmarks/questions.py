@@ -1,6 +1,6 @@
 """Time to first token of further questions about a document, against the first one's.
 
-    python benchmarks/questions.py [--length 7800] [--questions 5] [--policy asl:layer=14,select_k=1024] [--way ram]
+    python benchmarks/questions.py [--length 7800] [--questions 5] [--policy asl:select_k=1024] [--way ram]
 
 Writes benchmarks/results/questions-NAME.json and .md. See README.md here.
 """
@@ -123,13 +123,13 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="GGUF file; default: the installed SmolLM2-135M-Instruct")
     parser.add_argument("--length", type=int, default=7800, help="tokens of the document")
     parser.add_argument("--questions", type=int, default=5, choices=range(1, 6), help="after the first one")
-    parser.add_argument("--policy", action="append", help="may be repeated")
+    parser.add_argument("--policy", action="append", help="may be repeated; default: asl, calibrated")
     parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; default: all")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--name", default=None, help="name of the result files; default: the processor")
     args = parser.parse_args()
     args.model = args.model or probe.default_model()
-    policies = args.policy or ["asl:layer=14,select_k=1024", "asl:select_k=1024"]
+    policies = args.policy or [probe.calibrated(args.model, 1024)]
     text = cut_text(args.model, args.length)
     rows = [measure(args, policy, way, text) for policy in policies for way in args.way or WAYS]
 
