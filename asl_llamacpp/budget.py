@@ -149,17 +149,28 @@ def _choices(case: Case) -> Iterator[Choice]:
             yield _second_pass(case, policy, select_k, forced=True)
         return
     if isinstance(policy, ASL) and policy.layer is None and n > policy.select_k:
-        assert isinstance(policy.l_min, int)  # latest_layer has refused "auto"
-        for layer in range(case.latest_layer(policy) - 1, policy.l_min, -1):
+        for layer in range(case.latest_layer(policy) - 1, _earliest(policy, case.n_layer), -1):
             reason = (
                 f"selection after layer {layer} at the latest, instead of {policy.l_max or 'never'}, fits the budget"
             )
-            yield Choice(replace(policy, l_max=layer), None, reason, layer)
+            yield Choice(_forced_at(policy, layer), None, reason, layer)
     if isinstance(policy, SnapKV):
         yield Choice(replace(policy, budget=max(n, case.window + 1)), n, "the whole prompt fits the budget")
     for cells in _descending(case, n):
         reason = f"every layer and KV head keeps at most {cells} cells, to fit the budget"
         yield Choice(replace(policy, budget=cells) if isinstance(policy, SnapKV) else policy, cells, reason)
+
+
+def _earliest(policy: ASL, n_layer: int) -> int:
+    """The layer behind which a selection may be forced: the paper's l_min, even if the rule itself begins later."""
+    paper = ASL(l_obs=policy.l_obs).resolve(n_layer).l_min
+    assert isinstance(paper, int) and isinstance(policy.l_min, int)  # latest_layer has refused "auto"
+    return min(paper, policy.l_min)
+
+
+def _forced_at(policy: ASL, layer: int) -> ASL:
+    within_rule = isinstance(policy.l_min, int) and layer >= policy.l_min
+    return replace(policy, l_max=layer) if within_rule else replace(policy, layer=layer)
 
 
 def _descending(case: Case, below: int) -> Iterator[int]:

@@ -7,7 +7,7 @@
     fingerprint = "0123456789abcdef"
 
 The rest tells how it was measured. The file lies beside the model, its name ending in .asl.toml instead of .gguf, or,
-if that folder cannot be written to, in the user's configuration folder, named by the fingerprint.
+if that folder cannot be written to, in the user's configuration folder, named by the fingerprint; that one comes first.
 """
 
 from __future__ import annotations
@@ -56,11 +56,18 @@ def calibrated(
     ("auto"), or none (None).
 
     Raises:
-        ValueError: a bad spec; a damaged file; with `where` a file for another model.
+        ValueError: a bad spec; a damaged file; `where` is for another model, or `spec` takes nothing from a file.
         FileNotFoundError: there is no file at `where`.
     """
     policy = parse_policy(spec)
-    if where is None or not isinstance(spec, str) or type(policy) is not ASL or OF_THE_RULE & _named(spec):
+    if where is None:
+        return policy, None
+    if not isinstance(spec, str) or type(policy) is not ASL or OF_THE_RULE & _named(spec):
+        if where != "auto":
+            raise ValueError(
+                f"calibration={os.fspath(where)!r} has constants for kv_policy='asl' alone, and kv_policy is "
+                f"{str(spec)!r}: leave one of them out"
+            )
         return policy, None
     found = _found(Path(model)) if where == "auto" else read(where)
     if found is None:
@@ -96,13 +103,26 @@ def write(model: str | Path, policy: ASL, facts: Mapping[str, Any], path: str | 
     model = Path(model)
     named = {"file": model.name, "fingerprint": model_fingerprint(model)}
     text = _HEAD + tomli_w.dumps({"policy": str(policy), "model": named, **facts})
-    beside = _beside(model)
-    if path is None and not os.access(beside.parent, os.W_OK):
-        path = _of_user(named["fingerprint"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-    path = beside if path is None else Path(path)
-    with replacing(path) as file:
+    found = place(model) if path is None else Path(path)
+    with replacing(found) as file:
         file.write(text.encode())
+    if found == _beside(model):
+        _of_user(named["fingerprint"]).unlink(missing_ok=True)  # which would come first
+    return found
+
+
+def place(model: str | Path) -> Path:
+    """Where the file of `model` is to be written; the folder is there, and can be written to.
+
+    Raises:
+        OSError: there is no such place.
+    """
+    model = Path(model)
+    beside = _beside(model)
+    if os.access(beside.parent, os.W_OK):
+        return beside
+    path = _of_user(model_fingerprint(model))
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -115,15 +135,19 @@ _HEAD = """\
 def _found(model: Path) -> Calibration | None:
     """The calibration of this very file, where one is; a warning if one is for another."""
     beside = _beside(model)
-    if beside.is_file():
-        calibration = read(beside)
-        if calibration.fingerprint == model_fingerprint(model):
-            return calibration
-        warnings.warn(f"{beside} was made for another file of this name and is not used: {_AGAIN}", stacklevel=4)
-    if not _of_user("").parent.is_dir():
+    if not model.is_file() or not (beside.is_file() or _of_user("").parent.is_dir()):
         return None
-    path = _of_user(model_fingerprint(model))
-    return read(path) if path.is_file() else None
+    fingerprint = model_fingerprint(model)
+    of_user = _of_user(fingerprint)
+    if of_user.is_file():
+        return read(of_user)
+    if not beside.is_file():
+        return None
+    calibration = read(beside)
+    if calibration.fingerprint == fingerprint:
+        return calibration
+    warnings.warn(f"{beside} was made for another file of this name and is not used: {_AGAIN}", stacklevel=4)
+    return None
 
 
 def _beside(model: Path) -> Path:

@@ -42,8 +42,9 @@ class PrefillReport:
     forced             selection was forced by `layer` or `l_max`, not chosen by the rule
     selected           int32 [n_selected], positions that went on, sorted, the window included; None as above
     scores             float32 [n_prompt - window], what the past tokens were ranked by: their pooled attention at
-                       scores_layer, summed over the heads (for gemfilter inner products with the last token's query,
-                       [n_prompt - 1]); None: nothing was selected. Not part of `to_dict`
+                       scores_layer, summed over the heads, or heads and layers combined as the policy says (for
+                       gemfilter inner products with the last token's query, [n_prompt - 1]); None: nothing
+                       was selected. Not part of `to_dict`
     scores_layer       the selection layer; for a document of which nothing was pruned, the layer that was looked at
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
@@ -24,6 +25,7 @@ class KeepsState(llama_cpp.Llama):
     kv_reuse: bool
     fallback_format: str | None
     rpc_servers: str | None
+    calibration: Path | None
     last_prefill: PrefillReport | None
 
     def save_state(self) -> llama_cpp.LlamaState:
@@ -63,10 +65,12 @@ class KeepsState(llama_cpp.Llama):
         values |= {"rpc_servers": self.rpc_servers, **store_arguments(self._store_options)}
         if self.chat_format == self.fallback_format:
             values["chat_format"] = None  # a fallback is none that was given
-        return {**values, "saved": self.save_state() if self.n_tokens else None}
+        # the policy has the constants already: only the name of their file is missing
+        return {**values, "calibrated_by": self.calibration, "saved": self.save_state() if self.n_tokens else None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        saved = values.pop("saved", None)
+        saved, calibration = values.pop("saved", None), values.pop("calibrated_by", None)
         super().__setstate__(values)  # type: ignore[no-untyped-call]
+        self.calibration = calibration
         if saved is not None:
             self.load_state(saved)

@@ -41,6 +41,18 @@ def test_a_limit_before_the_rule_compresses() -> None:
     assert planned.keep is not None and 1024 < planned.keep < 5000
 
 
+@pytest.mark.parametrize("late", [ASL(select_k=1024, l_min=15, l_max=15), ASL(select_k=1024, l_min=13, tau=0.6)])
+@pytest.mark.parametrize("forced", [8, 11, 14])
+def test_selection_is_forced_before_a_late_rule_too(late: ASL, forced: int) -> None:
+    """A calibration may let the rule begin late; a memory limit forces as if it began where the paper's does."""
+    limit = CELL * ((forced + 1) * cells(5000) + (19 - forced) * cells(1024))
+    planned = plan(late.resolve(20), SHAPE, 5000, Budget("bytes", limit))
+    assert (planned.forced_layer, planned.keep, planned.kv_bytes) == (forced, None, limit)
+    assert isinstance(planned.policy, ASL)
+    assert forced in (planned.policy.layer, planned.policy.l_max)
+    assert f"after layer {forced} at the latest, instead of 15" in planned.reason
+
+
 def test_an_l_max_that_fits_stays() -> None:
     policy = ASL(select_k=1024, l_max=12).resolve(20)
     planned = plan(policy, SHAPE, 5000, Budget("bytes", CELL * 20 * cells(5000)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ def test_is_found_in_the_users_folder(model: Path, user_folder: Path, monkeypatc
     assert path.parent == user_folder and calibrated("asl", model) == (RULE, path)
 
 
+def test_the_users_folder_comes_first(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file beside a model that cannot be replaced, damaged or old, does not hide a new one."""
+    beside = write(model, RULE, FACTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        path = write(model, ASL(layer=3), FACTS)
+    assert calibrated("asl", model) == (ASL(layer=3), path)
+    beside.write_text("damaged")
+    assert calibrated("asl", model) == (ASL(layer=3), path)
+    assert write(model, RULE, FACTS) == beside and not path.exists()
+    assert calibrated("asl", model) == (RULE, beside)
+
+
+def test_of_a_model_that_is_not_there(tmp_path: Path, user_folder: Path) -> None:
+    user_folder.mkdir()
+    assert calibrated("asl", tmp_path / "none.gguf") == (ASL(), None)
+
+
 def test_without_one_the_constants_are_the_papers(model: Path) -> None:
     assert calibrated("asl", model) == (ASL(), None)
 
@@ -60,6 +79,8 @@ def test_constants_chosen_by_hand_and_other_policies_stay(spec: Any, model: Path
     write(model, RULE, FACTS)
     policy, path = calibrated(spec, model)
     assert path is None and (policy != RULE)
+    with pytest.raises(ValueError, match=r"has constants for kv_policy='asl' alone, and kv_policy is '.*leave one"):
+        calibrated(spec, model, model.with_name("a model.asl.toml"))
 
 
 def test_can_be_turned_off_and_named(model: Path, tmp_path: Path) -> None:
@@ -98,7 +119,7 @@ def test_the_report_names_it(tmp_path: Path, smollm2_path: Path) -> None:
     model = tmp_path / "linked.gguf"
     model.symlink_to(smollm2_path)
     path = write(model, ASL(layer=12, heads="max", score_layers=3), FACTS)
-    llm = load(model, kv_policy="asl:select_k=64")
+    llm = load(model, kv_policy="asl:select_k=64", calibration="auto")
     llm.eval(prompt(200))
     report = llm.last_prefill
     assert report is not None
@@ -108,6 +129,10 @@ def test_the_report_names_it(tmp_path: Path, smollm2_path: Path) -> None:
     llm.reset()
     llm.eval(prompt(40))
     assert llm.last_prefill is not None and llm.last_prefill.calibration == str(path)
+    twin = pickle.loads(pickle.dumps(llm))
+    assert (twin.kv_policy, twin.calibration) == (llm.kv_policy, path)
+    assert twin.last_prefill.calibration == str(path)
+    twin.close()
     llm.close()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -95,7 +95,9 @@ def test_relative_variances() -> None:
     values = [None, 2.0, 1.0, 8.0, 2.0]
     assert relative_to_first(values, 2) == [None, None, 1.0, 8.0, 2.0]
     assert relative_to_peak(values, 2) == [None, None, 1.0, 1.0, 0.25]
-    assert relative_to_first([0.0, 1.0], 0) == [None, None]
+    assert relative_to_first([0.0, 1.0, 0.0], 0) == [1.0, 0.0, 0.0]
+    assert relative_to_peak([0.0, 0.0, 2.0], 0) == [1.0, 0.0, 1.0]
+    assert relative_to_first([None, None, 4.0, None, 1.0], 1) == [None, None, 1.0, None, 0.25]
 
 
 def test_combined_scores() -> None:
@@ -197,6 +199,7 @@ def test_goes_on_where_it_stopped(smollm2_path: Path, tmp_path: Path, monkeypatc
     assert run_ablation(smollm2_path, ["passkey", "niah_single_1"], 200, out, **how) == 4
     assert tasks == ["passkey", "niah_single_1"] * 2
     assert [line.get("error") for line in read_lines(out)] == [None, None, "RuntimeError: the engine failed", None]
+    assert run_ablation(smollm2_path, ["passkey", "niah_single_1"], 200, out, **how) == 1  # what had failed
     assert run_ablation(smollm2_path, ["passkey", "niah_single_1"], 200, out, **how) == 0
 
 

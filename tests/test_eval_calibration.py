@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from typer.testing import CliRunner
 
 from asl_llamacpp import ASL, calibration
 from asl_llamacpp.cli import app
-from asl_llamacpp.evals import calibrate
+from asl_llamacpp.evals import ablation, calibrate
 from asl_llamacpp.evals.ablation_rules import Tried
 from asl_llamacpp.evals.calibration_fit import Outcomes, Trials, choose, fit, paper, way
+from asl_llamacpp.evals.lines import append
 from asl_llamacpp.evals.signals import COMBINED, combined, variances
 from asl_llamacpp.selection import Selector, rank, token_scores
+from asl_llamacpp.state import model_fingerprint
 
 N_LAYER, N_TOKENS, K, WINDOW = 24, 200, 60, 32
 L_OBS = 8
@@ -100,6 +103,46 @@ def test_fit_finds_the_layer() -> None:
     assert way(paper(N_LAYER)) == "sum" and paper(N_LAYER) in list(Trials(prompts).candidates())
 
 
+def test_a_rule_that_loses_one_answer_is_not_good() -> None:
+    """Whatever the number of prompts: one outlier's mean is just its standard error."""
+    for n in (6, 24, 100):
+        best, careless = [0.0] * n, [0.9] + [0.0] * (n - 1)
+        assert choose([outcomes(ASL(layer=20), best, 0.8), outcomes(ASL(layer=5), careless, 0.3)]).policy.layer == 20
+
+
+def test_a_layer_that_was_not_tried_is_not_chosen() -> None:
+    never = outcomes(ASL(layer=29), [float("nan"), 0.0], 0.1)
+    assert choose([never, outcomes(ASL(layer=20), [0.1, 0.1], 0.8)]).policy.layer == 20
+
+
+def test_too_few_layers(tiny_path: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tiny-llama.gguf has \d layers, and 10 are needed to choose one from"):
+        calibrate.measure(tiny_path("tiny-llama"), tmp_path / "lines.jsonl", n_prompts=6, length=256)
+    result = CliRunner().invoke(app, ["calibrate", str(tiny_path("tiny-llama")), "--out", str(tmp_path / "no" / "x")])
+    assert (result.exit_code, result.stderr.splitlines()) == (2, [f"error: {tmp_path}/no/x cannot be written: there is "
+        f"no folder {tmp_path}/no to write to"])  # fmt: skip
+
+
+def test_lines_of_others_do_not_count(smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither another model's, nor those of another length, nor what failed."""
+    ours, out = model_fingerprint(smollm2_path), tmp_path / "lines.jsonl"
+    key = {"task": "passkey", "seed": calibrate.SEED, "policy": "ablation", "budget": None}
+    for i, (model, length, what) in enumerate([("x", 256, "budgets"), (ours, 512, "budgets"), (ours, 256, "error")]):
+        append(out, {**key, "model": model, "length": length, "sample": i, what: {}})
+    tried: list[str] = []
+
+    def fake(llm: Any, task: Any, *rest: Any) -> dict[str, Any]:
+        tried.append(task.name)
+        return {"error": "so"} if len(tried) == 3 else {"budgets": {}}
+
+    monkeypatch.setattr(ablation, "try_layers", fake)
+    how: dict[str, Any] = {"n_prompts": 4, "length": 256, "tasks": ["passkey"]}
+    with pytest.raises(RuntimeError, match="a prompt of passkey failed: so"):
+        calibrate.measure(smollm2_path, out, **how)
+    lines = calibrate.measure(smollm2_path, out, **how)
+    assert len(tried) == 5 and [line["length"] for line in lines] == [256] * 4
+
+
 def test_too_few_answers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="answers 0 of 1 generated prompts rightly without any pruning, and 6 are"):
         calibrate.find([{"skipped": "no"}])
@@ -108,6 +151,7 @@ def test_too_few_answers(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_model_from_end_to_end(smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration.platformdirs, "user_config_path", lambda *_, **__: tmp_path / "user")
+    monkeypatch.setattr(calibration.platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     monkeypatch.setattr(calibrate, "BUDGETS", ("1/4",))
     monkeypatch.setattr(calibrate, "WAYS", ("sum",))
     model = tmp_path / "model.gguf"
@@ -115,7 +159,9 @@ def test_one_model_from_end_to_end(smollm2_path: Path, tmp_path: Path, monkeypat
     options = ["--prompts", "6", "--length", "256", "--threads", "1", "--lines", str(tmp_path / "lines.jsonl")]
     result = CliRunner().invoke(app, ["calibrate", str(model), *options])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("calibrated         loss ") and "\npaper's constants  loss " in result.stdout
+    told = result.stdout.splitlines()
+    assert told[0] == "on the 6 prompts that the constants were chosen by:"
+    assert [line[:19].strip() for line in told[1:]] == ["calibrated", "paper's constants", "best fixed layer"]
     found = calibration.read(tmp_path / "model.asl.toml")
     assert sum(found.facts["measured"]["prompts"].values()) == 6
     assert str(found.policy) == found.facts["measured"]["calibrated"]["policy"]

@@ -18,7 +18,9 @@ foreach(source IN LISTS sources)
 endforeach()
 
 function(add_stock_library target)
-    add_library(${target}-stock SHARED ${ARGN})
+    get_target_property(type ${target} TYPE)
+    string(REPLACE "_LIBRARY" "" type ${type}) # a backend may be a MODULE
+    add_library(${target}-stock ${type} ${ARGN})
     foreach(property INCLUDE_DIRECTORIES COMPILE_DEFINITIONS COMPILE_OPTIONS COMPILE_FEATURES LINK_LIBRARIES LINK_OPTIONS)
         get_target_property(value ${target} ${property})
         if(value)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .. import calibration, models
 from ..evals import calibrate as calibrating
+from ..evals.ablation import own
 from ..evals.calibration_fit import Outcomes
 from ..evals.lines import Line, read_lines
+from ..state import model_fingerprint
 from .errors import one_line_errors
 from .options import GpuLayers, Threads, Ubatch, llama_options
 
@@ -29,7 +30,9 @@ def calibrate(
     ] = None,
     lines: Annotated[
         Path | None,
-        typer.Option(help="Keep what was measured in this .jsonl file; a run that was stopped goes on in it."),
+        typer.Option(
+            help="Keep what was measured in this .jsonl file, afterwards too.", show_default="until it is done"
+        ),
     ] = None,
     n_gpu_layers: GpuLayers = -1,
     threads: Threads = None,
@@ -39,18 +42,26 @@ def calibrate(
     """Find a model's own constants for kv_policy="asl": minutes of generated prompts, no training."""
     with one_line_errors():
         path = models.find_model(model)
-        options = llama_options(n_gpu_layers, threads, ubatch)
-        with _file(lines) as file, _bar(not quiet) as bar:
-            n_known = sum("budgets" in line for line in read_lines(file)) if file.exists() else 0
-            shown = bar.add_task("loading", total=prompts, completed=n_known)
+        target = calibration.place(path) if out is None else out
+        if not os.access(target.parent, os.W_OK):
+            raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent} to write to")
+        file = _lines_file(path, length) if lines is None else lines
+        with _bar(not quiet) as bar:
+            shown = bar.add_task("loading", total=prompts, completed=_n_known(file, path, length))
 
             def on_line(line: Line) -> None:
                 what = "answered" if "budgets" in line else "not answered, left out"
                 bar.update(shown, description=f"{line['task']}: {what}", advance=int("budgets" in line))
 
+            options = llama_options(n_gpu_layers, threads, ubatch)
             measured = calibrating.measure(path, file, n_prompts=prompts, length=length, on_line=on_line, **options)
         found = calibrating.find(measured)
-        written = calibration.write(path, found.best.policy, found.facts, out)
+        written = calibration.write(path, found.best.policy, found.facts, target)
+        if lines is None:
+            file.unlink(missing_ok=True)
+        n = sum(found.tasks.values())
+        few = f"; {prompts} were wanted, but the model answers no more rightly" if n < prompts else ""
+        typer.echo(f"on the {n} prompts that the constants were chosen by{few}:")
         rows = ("calibrated", found.best), ("paper's constants", found.paper), ("best fixed layer", found.layer)
         for name, outcomes in rows:
             typer.echo(_row(name, outcomes))
@@ -64,13 +75,16 @@ def _row(name: str, found: Outcomes) -> str:
     )
 
 
-@contextlib.contextmanager
-def _file(path: Path | None) -> Iterator[Path]:
-    if path is not None:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "lines.jsonl"
+def _lines_file(model: Path, length: int) -> Path:
+    """Where measurements are kept until there is a calibration, so that a run that was stopped goes on."""
+    folder = platformdirs.user_cache_path("asl_llamacpp", appauthor=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"calibrate-{model_fingerprint(model)}-{length}.jsonl"
+
+
+def _n_known(file: Path, model: Path, length: int) -> int:
+    lines = own(read_lines(file), model_fingerprint(model), length) if file.exists() else []
+    return sum("budgets" in line for line in lines)
 
 
 def _bar(show: bool) -> Progress:

@@ -62,6 +62,7 @@ class ChatSession:
 
     def _open(self, policy: str | Policy) -> None:
         self.llm: Llama = models.open_model(self.model, kv_policy=policy, **self.options)
+        self._spec = policy
         try:
             self.document = self._document(self.policy)
         except BaseException:
@@ -116,7 +117,7 @@ class ChatSession:
         busy("keeping the document's state")
         self._put_aside()
         busy("loading")
-        old = self.policy
+        old = self._spec
         self.llm.close()
         try:
             self._open(policy)

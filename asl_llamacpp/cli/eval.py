@@ -36,7 +36,8 @@ def evaluate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="A policy, such as asl:tau=0.4 or fastkv; asl+budget compresses its layers too. May be repeated.",
+            help="A policy, such as asl:tau=0.4 or fastkv; asl+budget compresses its layers too. May be repeated. "
+            "asl has the paper's constants, whatever the model's calibration says.",
             show_default=", ".join(_BASELINE),
         ),
     ] = None,

@@ -30,14 +30,16 @@ def info(
     with one_line_errors():
         found = read_model_info(model)
         reason = asl_support(model)
-        policy, calibration = calibrated("asl", found.path)
+        try:
+            policy, file = calibrated("asl", found.path)
+            calibration = None if file is None else f"{policy}, {file}"
+        except ValueError as error:  # of a damaged file: no reason to hide the rest
+            calibration = str(error)
         if as_json:
-            told = {"asl": reason is None, "asl_reason": reason, "policy": str(policy)}
-            file = None if calibration is None else str(calibration)
-            typer.echo(json.dumps({**asdict(found), **told, "calibration": file}))
+            told = {"asl": reason is None, "asl_reason": reason, "calibration": calibration}
+            typer.echo(json.dumps({**asdict(found), **told}))
         else:
-            rows = _rows(found, reason)
-            rows["calibration"] = "none" if calibration is None else f"{policy}, {calibration}"
+            rows = {**_rows(found, reason), "calibration": calibration or "none"}
             for title, text in rows.items():
                 typer.echo(f"{title:<14} {text}")
 

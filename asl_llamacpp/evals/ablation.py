@@ -7,7 +7,7 @@ the last of the sample's answers. Prompts that it does not answer rightly are le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -58,11 +58,11 @@ def run_ablation(
     `enough`: end with so many prompts that the model answers rightly. `ways`, `windows`, `kernels`: see `try_layers`.
     """
     path, out = models.find_model(model), Path(out)
-    before = repair(out)
+    name = {"model": model_fingerprint(path), "model_name": path.name, "policy": POLICY, "budget": None}
+    before = own(repair(out), name["model"], length)
     done = {key_of(line) for line in before}
     usable = sum("budgets" in line for line in before)
     out.parent.mkdir(parents=True, exist_ok=True)
-    name = {"model": model_fingerprint(path), "model_name": path.name, "policy": POLICY, "budget": None}
     shares, made = [Fraction(budget) for budget in budgets], 0
     with Prompts(path) as prompts:
         opened = [open_task(task, prompts) for task in expand(tasks)]
@@ -84,6 +84,11 @@ def run_ablation(
                 if on_line is not None:
                     on_line({**key, **line})
     return made
+
+
+def own(lines: Iterable[Line], model: str | None, length: int) -> list[Line]:
+    """The lines of a model, by its fingerprint, and of a length, without those that failed and may be tried again."""
+    return [line for line in lines if (line["model"], line["length"]) == (model, length) and "error" not in line]
 
 
 def rounded(value: Any) -> Any:

@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .ablation import OnLine, run_ablation
+from .. import models
+from ..state import model_fingerprint
+from .ablation import OnLine, own, run_ablation
 from .ablation_rules import Tried, tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
 from .lines import Line, read_lines
@@ -19,10 +21,14 @@ TASKS = (
     *("niah_multivalue", "kv_retrieval", "vt"),
 )
 BUDGETS = ("1/4", "1/8")
+SEED = 1_000_000
+"""Of the prompts: one that no evaluation uses, so that it judges a calibration on other prompts."""
 WAYS = ("sum", "sum4", "max4")
 """Of combining scores, in `COMBINED`; "max" alone did not gain as much anywhere."""
 LEAST = 6
 """Prompts answered rightly without which nothing is said about a model."""
+LEAST_LAYERS = 10
+"""Of a model: in fewer there is nothing to choose between the paper's l_min and its l_max."""
 TRIES = 4
 """Prompts that are generated at most, for each that is wanted."""
 
@@ -68,23 +74,31 @@ def measure(
     on_line: OnLine | None = None,
     **llama_options: Any,
 ) -> list[Line]:
-    """Try every layer on `n_prompts` prompts of `length` tokens that the model answers rightly; the lines of `out`.
+    """Try every layer on `n_prompts` prompts of `length` tokens that the model answers rightly; their lines in `out`.
 
-    Tasks take turns. Lines that are there count; errors are raised, as no prompt here should fail.
+    Tasks take turns. Lines of the same model and length that are there count.
 
     Raises:
-        RuntimeError: a prompt failed.
+        ValueError: the model has too few layers.
+        RuntimeError: a prompt failed; what was measured before stays in `out`.
     """
+    path = models.find_model(model)
+    n_layer = models.read_model_info(path).layers or 0
+    if n_layer < LEAST_LAYERS:
+        raise ValueError(f"{path.name} has {n_layer} layers, and {LEAST_LAYERS} are needed to choose one from")
     per_task = -(-TRIES * n_prompts // len(tasks))
     limits: dict[str, Any] = {"budgets": BUDGETS, "ways": WAYS, "windows": (), "kernels": (), "enough": n_prompts}
-    run_ablation(
-        model, tasks, length, out, n_samples=per_task, seeds=(0,), on_line=on_line, **limits, **llama_options
-    )  # fmt: skip
-    lines = read_lines(out)
-    for line in lines:
+
+    def checked(line: Line) -> None:
         if "error" in line:
             raise RuntimeError(f"a prompt of {line['task']} failed: {line['error']}")
-    return lines
+        if on_line is not None:
+            on_line(line)
+
+    run_ablation(
+        path, tasks, length, out, n_samples=per_task, seeds=(SEED,), on_line=checked, **limits, **llama_options
+    )  # fmt: skip
+    return own(read_lines(out), model_fingerprint(path), length)
 
 
 def find(lines: Sequence[Line]) -> Found:

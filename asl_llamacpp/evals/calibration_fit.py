@@ -2,8 +2,9 @@
 
 What a rule loses on a prompt: how probable a token of the right answer is without pruning (geometric mean over the
 answer), minus the same with what the rule selects. What it costs: tokens times layers of the prefill, against those of
-an unpruned one. Of the rules that lose no more than the best one, give or take a standard error, the cheapest is taken:
-among thousands of rules the best on a few prompts owes much to luck.
+an unpruned one. Of the rules that lose no more than the best one, give or take half a standard error, the cheapest is
+taken: among thousands of rules the best on a few prompts owes much to luck. A whole one would let a rule pass that
+loses a single answer, whatever the number of prompts.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..policies import ASL
-from .ablation_rules import Tried
+from .ablation_rules import L_OBS, Tried
 from .signals import COMBINED, relative_to_first, relative_to_peak
 
 Floats = NDArray[np.float64]
 Reference = Literal["first", "peak"]
+Heads = Literal["sum", "max"]
 TAUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FIRST, LAST = (0.3, 0.6), (0.5, 0.9)
 """Where l_min and l_max are looked for, as shares of the layers."""
@@ -103,8 +105,7 @@ class Trials:
         yield paper(self.n_layer)
         for how in ways:
             heads, score_layers = COMBINED[how]
-            for layer in self.tried[how]:
-                yield ASL(layer=layer, heads=heads, score_layers=score_layers)
+            yield from (fixed(layer, heads, score_layers) for layer in self.tried[how] if layer >= L_OBS - 1)
         first = _layers(self.n_layer, FIRST, self.l_min)
         for how in ways:
             heads, score_layers = COMBINED[how]
@@ -139,15 +140,21 @@ def paper(n_layer: int) -> ASL:
     return ASL().resolve(n_layer)
 
 
+def fixed(layer: int, heads: Heads = "sum", score_layers: int = 1) -> ASL:
+    """A rule that begins and ends at one layer: unlike with `layer`, a memory limit may force an earlier one."""
+    return ASL(l_min=layer, l_max=layer, heads=heads, score_layers=score_layers)
+
+
 def choose(found: Sequence[Outcomes]) -> Outcomes:
-    """The cheapest of those that lose no more than the best one and the standard error of the difference."""
+    """The cheapest of those that lose no more than the best one and half the standard error of the difference."""
+    found = [one for one in found if np.isfinite(one.loss).all()]  # not of a layer that was not tried
     best = min(found, key=lambda one: float(one.loss.mean()))
     n = len(best.loss)
     good = []
     for one in found:
         worse = one.loss - best.loss
         error = worse.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
-        if worse.mean() <= error:
+        if worse.mean() <= error / 2:
             good.append(one)
     return min(good, key=lambda one: (round(float(one.work.mean()), 2), float(one.loss.mean())))
 
@@ -161,5 +168,5 @@ def fit(prompts: Sequence[Tried]) -> Outcomes:
 def fit_layer(prompts: Sequence[Tried]) -> Outcomes:
     """The same among fixed layers, with the paper's scores."""
     trials = Trials(prompts)
-    layers = [ASL(layer=layer) for layer in trials.tried["sum"]]
+    layers = [fixed(layer) for layer in trials.tried["sum"] if layer >= L_OBS - 1]
     return choose([trials.outcomes(policy) for policy in layers])

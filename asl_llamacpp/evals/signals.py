@@ -36,21 +36,26 @@ def variances(ranks: Sequence[Ints | None], top: int, l_obs: int) -> Series:
 
 def relative_to_first(values: Series, l_min: int) -> Series:
     """V_l / V_{l_min} (arXiv 2601.07667), from l_min on, or from the first layer after it that has a V."""
-    reference = next((value for value in values[l_min:] if value is not None), None)
-    if not reference:
-        return [None] * len(values)
-    return [None if il < l_min or value is None else value / reference for il, value in enumerate(values)]
+    return _relative(values, l_min, peak=False)
 
 
 def relative_to_peak(values: Series, l_min: int) -> Series:
     """V_l / max(V_j, l_min <= j <= l): equal to the paper's wherever V falls from l_min on."""
+    return _relative(values, l_min, peak=True)
+
+
+def _relative(values: Series, l_min: int, peak: bool) -> Series:
+    """1.0 at first; where the reference is 0, all ranks agree: 0.0 from the next one on, as in `Selector`."""
     found: Series = [None] * len(values)
-    peak = 0.0
+    reference: float | None = None
     for il in range(l_min, len(values)):
         value = values[il]
-        if value is not None:
-            peak = max(peak, value)
-            found[il] = value / peak if peak else 1.0
+        if value is None:
+            continue
+        is_first, reference = reference is None, value if reference is None else reference
+        if peak:
+            reference = max(reference, value)
+        found[il] = value / reference if reference else float(is_first)
     return found
 
 
