@@ -27,7 +27,7 @@ SHOWN = {
     "stock": ("llama.cpp", "#9aa0a6"),
     "asl": ("ASL", "#1a73e8"),
     "asl-calibrated": ("ASL, calibrated", "#34a853"),
-    "asl-budget": ("and kv_budget", "#f9ab00"),
+    "asl-2pass": ("ASL, two passes", "#f9ab00"),
 }
 WIDTH = 0.8 / len(SHOWN)
 PANELS = [
@@ -44,7 +44,7 @@ def policies() -> dict[str, tuple[str, str | None]]:
         "stock": ("full", None),
         "asl": ("asl", KEPT),
         "asl-calibrated": (calibrated, KEPT),
-        "asl-budget": (f"{calibrated}+budget", KEPT),
+        "asl-2pass": ("asl-2pass", KEPT),
     }
 
 
