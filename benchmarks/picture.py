@@ -90,6 +90,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     panel.set_xticks(
         range(len(shown)), [f"{n:,} tokens\n{len(by_length[n]['stock'])} prompts" for n in shown], fontsize=9
     )
+    panel.set_ylim(0, 112)
     panel.set_title("% right answers, and 95 % intervals", fontsize=11)
     machine = result["machine"]["processor"].replace("-", " ")
     figure.suptitle(f"{result['model']}, {machine}, a quarter of the prompt kept", fontsize=9, color="#5f6368")

@@ -471,7 +471,7 @@ def test_the_demo(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     demo.main()
     shown = capsys.readouterr().out
     assert f"question  {demo.QUESTION}\nanswer    The number of RFC about carrier pigeons is 1149." in shown
-    assert "The last 14 of 30 layers ran on 1,024 of 4,2" in shown
+    assert "The last 8 of 30 layers ran on 1,024 of 4,2" in shown
 
 
 # ---- info -----------------------------------------------------------------------------------------------------------
