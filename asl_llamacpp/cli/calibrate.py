@@ -8,8 +8,6 @@ from typing import Annotated
 
 import platformdirs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .. import calibration, models
 from ..evals import calibrate as calibrating
@@ -17,6 +15,7 @@ from ..evals.ablation import own
 from ..evals.calibration_fit import Outcomes
 from ..evals.lines import Line, read_lines
 from ..state import model_fingerprint
+from .counting_bar import counting_bar
 from .errors import one_line_errors
 from .options import GpuLayers, Threads, Ubatch, llama_options
 
@@ -46,7 +45,7 @@ def calibrate(
         if not os.access(target.parent, os.W_OK):
             raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent} to write to")
         file = _lines_file(path, length) if lines is None else lines
-        with _bar(not quiet) as bar:
+        with counting_bar(not quiet) as bar:
             shown = bar.add_task("loading", total=prompts, completed=_n_known(file, path, length))
 
             def on_line(line: Line) -> None:
@@ -85,10 +84,3 @@ def _lines_file(model: Path, length: int) -> Path:
 def _n_known(file: Path, model: Path, length: int) -> int:
     lines = own(read_lines(file), model_fingerprint(model), length) if file.exists() else []
     return sum("budgets" in line for line in lines)
-
-
-def _bar(show: bool) -> Progress:
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    times = TimeElapsedColumn(), TimeRemainingColumn()
-    return Progress(*columns, *times, console=console, transient=True, disable=not (show and console.is_terminal))

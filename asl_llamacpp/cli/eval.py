@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .. import models
 from ..evals import figures, tables
@@ -18,6 +16,7 @@ from ..evals.runner import run
 from ..evals.statistics import check_installed
 from ..model_shape import kv_type
 from ..plot import figure_class
+from .counting_bar import counting_bar
 from .errors import one_line_errors
 from .options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options
 
@@ -91,7 +90,7 @@ def evaluate(
             "type_k": kv_type(type_k),
             "type_v": kv_type(type_v),
         }
-        with _bar(not quiet) as bar:
+        with counting_bar(not quiet) as bar:
             shown = bar.add_task("loading", total=None)
 
             def on_line(line: Line, done: int, total: int) -> None:
@@ -130,10 +129,3 @@ def _publish(lines: list[Line], folder: Path) -> None:
     typer.echo(text)
     for path in (folder / TABLES, *figures.draw(lines, folder)):
         typer.echo(f"written: {path}", err=True)
-
-
-def _bar(show: bool) -> Progress:
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    times = TimeElapsedColumn(), TimeRemainingColumn()
-    return Progress(*columns, *times, console=console, transient=True, disable=not (show and console.is_terminal))
