@@ -24,7 +24,7 @@ BUDGETS = ("1/4", "1/8")
 SEED = 1_000_000
 """Of the prompts: one that no evaluation uses, so that it judges a calibration on other prompts."""
 WAYS = ("sum", "sum4", "max4")
-"""Of combining scores, in `COMBINED`; "max" alone did not gain as much anywhere."""
+"""Of combining scores, in `COMBINED`; "max" alone gains less."""
 LEAST = 6
 """Prompts answered rightly without which nothing is said about a model."""
 LEAST_LAYERS = 10

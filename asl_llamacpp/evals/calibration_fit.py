@@ -4,7 +4,7 @@ What a rule loses on a prompt: how probable a token of the right answer is witho
 answer), minus the same with what the rule selects. What it costs: tokens times layers of the prefill, against those of
 an unpruned one. Of the rules that lose no more than the best one, give or take half a standard error, the cheapest is
 taken: among thousands of rules the best on a few prompts owes much to luck. A whole one would let a rule pass that
-loses a single answer, whatever the number of prompts.
+loses a single answer, whatever the number of prompts. `NOTHING` is always tolerated.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ Heads = Literal["sum", "max"]
 TAUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FIRST, LAST = (0.3, 0.6), (0.5, 0.9)
 """Where l_min and l_max are looked for, as shares of the layers."""
+
+NOTHING = 0.002
+"""A loss that nobody notices: not worth more work, however sure it is."""
 
 _RELATIVE = {"first": relative_to_first, "peak": relative_to_peak}
 
@@ -146,7 +149,7 @@ def fixed(layer: int, heads: Heads = "sum", score_layers: int = 1) -> ASL:
 
 
 def choose(found: Sequence[Outcomes]) -> Outcomes:
-    """The cheapest of those that lose no more than the best one and half the standard error of the difference."""
+    """The cheapest of those that lose no more than the best one and half the standard error, or `NOTHING`."""
     found = [one for one in found if np.isfinite(one.loss).all()]  # not of a layer that was not tried
     best = min(found, key=lambda one: float(one.loss.mean()))
     n = len(best.loss)
@@ -154,7 +157,7 @@ def choose(found: Sequence[Outcomes]) -> Outcomes:
     for one in found:
         worse = one.loss - best.loss
         error = worse.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
-        if worse.mean() <= error / 2:
+        if worse.mean() <= max(error / 2, NOTHING):
             good.append(one)
     return min(good, key=lambda one: (round(float(one.work.mean()), 2), float(one.loss.mean())))
 
