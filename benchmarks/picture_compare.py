@@ -18,7 +18,7 @@ PANELS = [
     ("kv_bytes", 2.0**20, "MiB of KV cache after the prefill", "{:.0f}"),
     ("peak_rss", 2.0**20, "MiB of the process at most", "{:.0f}"),
 ]
-COLORS = {"stock": "#9aa0a6", "torch": "#f9ab00", "kvpress": "#f9ab00", "ours": "#1a73e8"}
+COLORS = {"stock": "#9aa0a6", "short": "#9aa0a6", "torch": "#f9ab00", "kvpress": "#f9ab00", "ours": "#1a73e8"}
 
 
 def color(name: str) -> str:
