@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from .budget_text import Budget, BudgetError, parse_budget, size_text
 from .kv_shape import CELLS_PAD, KVShape, Usage
 from .policies import ASL, ASL2Pass, Full, GemFilter, Policy, SnapKV
 from .worst_case import Case, Choice
+
+AnyASL = TypeVar("AnyASL", bound=ASL)
 
 __all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
 
@@ -132,8 +135,7 @@ def _second_pass(case: Case, policy: GemFilter | ASL2Pass, select_k: int, forced
     if forced and isinstance(policy, ASL2Pass) and policy.layer is None and policy.l_max is None:
         layer = case.n_layer - 1
         reasons.append(f"tokens are selected after layer {layer} at the latest, to fit the budget")
-        before_rule = isinstance(policy.l_min, int) and policy.l_min > layer
-        policy = replace(policy, layer=layer) if before_rule else replace(policy, l_max=layer)
+        policy = _forced_at(policy, layer)
     return Choice(policy, None, "; ".join(reasons), layer)
 
 
@@ -168,9 +170,10 @@ def _earliest(policy: ASL, n_layer: int) -> int:
     return min(paper, policy.l_min)
 
 
-def _forced_at(policy: ASL, layer: int) -> ASL:
-    within_rule = isinstance(policy.l_min, int) and layer >= policy.l_min
-    return replace(policy, l_max=layer) if within_rule else replace(policy, layer=layer)
+def _forced_at(policy: AnyASL, layer: int) -> AnyASL:
+    """Selects at `layer` at the latest; just there if the rule begins later."""
+    before_rule = isinstance(policy.l_min, int) and policy.l_min > layer
+    return replace(policy, layer=layer) if before_rule else replace(policy, l_max=layer)
 
 
 def _descending(case: Case, below: int) -> Iterator[int]:

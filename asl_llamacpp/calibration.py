@@ -23,7 +23,7 @@ from typing import Any, Literal
 import platformdirs
 import tomli_w
 
-from .policies import ASL, Policy, parse_policy
+from .policies import ASL, Policy, parse_policy, split_spec
 from .replace_file import replacing
 from .state import model_fingerprint
 
@@ -62,7 +62,7 @@ def calibrated(
     policy = parse_policy(spec)
     if where is None:
         return policy, None
-    if not isinstance(spec, str) or type(policy) is not ASL or OF_THE_RULE & _named(spec):
+    if not isinstance(spec, str) or type(policy) is not ASL or _names_the_rule(spec):
         if where != "auto":
             raise ValueError(
                 f"calibration={os.fspath(where)!r} has constants for kv_policy='asl' alone, and kv_policy is "
@@ -159,7 +159,5 @@ def _of_user(fingerprint: str) -> Path:
     return platformdirs.user_config_path("asl_llamacpp", appauthor=False) / f"{fingerprint}{SUFFIX}"
 
 
-def _named(spec: str) -> set[str]:
-    """The options that a policy's text names."""
-    options = spec.lower().partition(":")[2]
-    return {option.partition("=")[0].strip() for option in options.split(",")}
+def _names_the_rule(spec: str) -> bool:
+    return any(key in OF_THE_RULE for key, *_ in split_spec(spec)[1])

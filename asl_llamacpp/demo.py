@@ -11,7 +11,7 @@ from rich.rule import Rule
 from . import models
 from .cli.errors import one_line_errors
 from .cli.progress import PrefillBar
-from .opening import fit_context, load_document, measure
+from .opening import fit_context, load_document, measure, open_loaded
 from .policies import ASL
 from .report import PrefillReport
 
@@ -25,7 +25,8 @@ def main() -> None:
     """Answer the question, and show what was pruned and what that saved."""
     with one_line_errors():
         path = models.default_model()
-        size = measure(path, load_document([str(DOCUMENT)]), QUESTION)
+        loaded = load_document([str(DOCUMENT)])
+        size = measure(path, loaded, QUESTION)
         console = Console(highlight=False)
         console.print(f"[dim]model   [/]  {path.name}")
         console.print(f"[dim]document[/]  {DOCUMENT.name}, {size.document:,} tokens")
@@ -36,7 +37,7 @@ def main() -> None:
             PrefillBar() as bar,
             closing(models.open_model(path, n_ctx=n_ctx, n_gpu_layers=-1, kv_policy=POLICY, on_progress=bar)) as llm,
         ):
-            answers = llm.read(DOCUMENT).ask(QUESTION, max_tokens=MAX_TOKENS, stream=True)
+            answers = open_loaded(llm, loaded, "error", MAX_TOKENS).ask(QUESTION, max_tokens=MAX_TOKENS, stream=True)
             for i, piece in enumerate(answers):
                 bar.stop()
                 console.print("[dim]answer  [/]  " if i == 0 else "", end="")

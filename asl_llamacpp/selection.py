@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .policies import ASL
+from .policies import ASL, Heads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -35,7 +35,7 @@ def pool(window_sums: Floats, kernel: int) -> Floats:
     return pooled
 
 
-def token_scores(window_sums: Floats, window: int, kernel: int, heads: str = "sum") -> Floats:
+def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "sum") -> Floats:
     """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads, or their maximum ("max").
 
     `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+import probe
 from contestants import CONTESTANTS, Contest
 
 from asl_llamacpp.kv_shape import KVShape
@@ -74,9 +75,9 @@ def _ideal(contest: Contest, layer: int | None, name: str) -> float:
     """Share of the unpruned prefill's tokens times layers; two passes run the selected tokens through all layers."""
     if layer is None:
         return 1.0
-    n, k, n_layer = contest.n, contest.k, contest.n_layer
+    n_layer = contest.n_layer
     deep = n_layer if name in ("gemfilter", "asl-2pass") else n_layer - layer - 1
-    return ((layer + 1) * n + deep * k) / (n_layer * n)
+    return probe.ideal(n_layer, layer + 1, deep, contest.n, contest.k)
 
 
 def rows(contests: list[Contest], names: list[str], n_rounds: int, known: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import probe
 from shapes import Shape
 
 from asl_llamacpp.budget import Plan, parse_budget, plan
@@ -75,7 +76,7 @@ def seconds(parts: Split, costs: Costs, n: int) -> float:
 
 def ideal_tokens(shape: Shape, parts: Split, n: int, k: int) -> float:
     """Share of tokens times layers that remains."""
-    return ((parts.plain + parts.scored) * n + parts.deep * min(k, n)) / (shape.n_layer * n)
+    return probe.ideal(shape.n_layer, parts.plain + parts.scored, parts.deep, n, k)
 
 
 def ideal_attention(shape: Shape, parts: Split, n: int, k: int) -> float:

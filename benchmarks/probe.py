@@ -26,6 +26,7 @@ __all__ = [
     "calibrated",
     "default_model",
     "document_tokens",
+    "ideal",
     "processor_name",
     "prompt",
     "write_results",
@@ -45,6 +46,11 @@ def calibrated(model: str, select_k: int) -> str:
     path = RESULTS / f"{Path(model).stem}{calibration.SUFFIX}"
     policy, _ = calibration.calibrated(f"asl:select_k={select_k}", model, path if path.exists() else None)
     return str(policy)
+
+
+def ideal(n_layer: int, whole: int, deep: int, n: int, k: int) -> float:
+    """Share of an unpruned prefill's tokens times layers: `whole` layers run on n tokens, `deep` ones on k."""
+    return (whole * n + deep * min(k, n)) / (n_layer * n)
 
 
 class Model:

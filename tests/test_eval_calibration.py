@@ -97,7 +97,8 @@ def test_loss_and_work_are_means_over_a_prompts_budgets() -> None:
 
 def test_fit_finds_the_layer() -> None:
     prompts = [tried_of(random_sums(seed, list(range(N_LAYER))), seed) for seed in range(6)]
-    found, exactly = fit(prompts), Trials(prompts).outcomes(ASL(layer=12))
+    trials = Trials(prompts)
+    found, exactly = fit(trials), trials.outcomes(ASL(layer=12))
     assert np.abs(found.layer - 12).mean() < 0.5 and exactly.loss.max() == 0
     assert found.work.mean() <= exactly.work.mean()
     assert way(paper(N_LAYER)) == "sum" and paper(N_LAYER) in list(Trials(prompts).candidates())

@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from .. import models
 from ..opening import CONTEXT_STEP
-from ..policies import ASL, Full
+from ..policies import ASL, Full, Heads
 from ..selection import Floats, Selector, rank, selected_positions, token_scores
 from ..state import model_fingerprint
 from .forced import ForcedSelection
@@ -29,7 +29,6 @@ from .shared import SharedLlama, open_shared
 from .signals import COMBINED, Series, combined, signals, variances
 
 L_OBS = (2, 4, 6, 8, 10)
-HEADS: tuple[Literal["sum", "max"], ...] = ("sum", "max")
 WINDOWS, KERNELS = (16, 64), (1, 3, 15)
 POLICY = "ablation"
 
@@ -171,7 +170,7 @@ def _signals(sums: Sequence[Floats | None], policy: ASL, select_k: int) -> dict[
     """Every signal by layer; V by how heads are combined, then by L_obs."""
     top = select_k - policy.window
     variance: dict[str, dict[str, Series]] = {}
-    for heads in HEADS:
+    for heads in get_args(Heads):
         ranks = [None if s is None else rank(token_scores(s, policy.window, policy.kernel, heads)) for s in sums]
         variance[heads] = {str(l_obs): variances(ranks, top, l_obs) for l_obs in L_OBS}
     return {"signals": signals(sums, policy.window, policy.kernel, top), "variance": variance}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -34,9 +35,7 @@ def write_report(lines: Sequence[Line], folder: Path) -> str:
     """Write ablation.md and ablation.png into `folder`; the text."""
     good = [line for line in lines if "budgets" in line]
     budgets = list(dict.fromkeys(budget for line in good for budget in line["budgets"]))
-    counts: dict[str, int] = {}
-    for line in good:
-        counts[line["task"]] = counts.get(line["task"], 0) + 1
+    counts = Counter(line["task"] for line in good)
     head = _HEAD.format(
         n=len(good),
         skipped=sum("skipped" in line for line in lines),

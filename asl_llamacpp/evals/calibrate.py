@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +13,7 @@ from typing import Any
 from .. import models
 from ..state import model_fingerprint
 from .ablation import OnLine, own, run_ablation
-from .ablation_rules import Tried, tried
+from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
 from .lines import Line, read_lines
 
@@ -113,11 +114,7 @@ def find(lines: Sequence[Line]) -> Found:
             f"the model answers {len(good)} of {len(lines)} generated prompts rightly without any pruning, and "
             f"{LEAST} are needed: try shorter ones with --length, or a stronger model"
         )
-    prompts: list[Tried] = [one for budget in BUDGETS for one in tried(good, budget)]
-    trials = Trials(prompts)
-    tasks: dict[str, int] = {}
-    for line in good:
-        tasks[line["task"]] = tasks.get(line["task"], 0) + 1
+    trials = Trials([one for budget in BUDGETS for one in tried(good, budget)])
+    tasks = dict(Counter(line["task"] for line in good))
     lengths = tuple(sorted({line["length"] for line in good}))
-    paper_did = trials.outcomes(paper(trials.n_layer))
-    return Found(fit(prompts), paper_did, fit_layer(prompts), tasks, lengths)
+    return Found(fit(trials), trials.outcomes(paper(trials.n_layer)), fit_layer(trials), tasks, lengths)

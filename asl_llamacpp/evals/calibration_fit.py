@@ -10,20 +10,19 @@ loses a single answer, whatever the number of prompts. `NOTHING` is always toler
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from itertools import product
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policies import ASL
+from ..policies import ASL, Heads, Reference
 from .ablation_rules import L_OBS, Tried
 from .signals import COMBINED, relative_to_first, relative_to_peak
 
 Floats = NDArray[np.float64]
-Reference = Literal["first", "peak"]
-Heads = Literal["sum", "max"]
 TAUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FIRST, LAST = (0.3, 0.6), (0.5, 0.9)
 """Where l_min and l_max are looked for, as shares of the layers."""
@@ -113,18 +112,10 @@ class Trials:
         for how in ways:
             heads, score_layers = COMBINED[how]
             last = [il for il in _layers(self.n_layer, LAST, self.l_min) if il in self.tried[how]]
-            grid = (
-                (lo, hi, ref, tau) for lo in first for hi in last if hi > lo for ref in _references() for tau in TAUS
-            )
-            for lo, hi, reference, tau in grid:
-                rule = ASL(
-                    tau=tau, l_min=lo, l_max=hi, reference=reference, heads=heads, score_layers=score_layers
-                )  # fmt: skip
-                yield rule
-
-
-def _references() -> tuple[Reference, ...]:
-    return get_args(Reference)
+            for lo, hi, reference, tau in product(first, last, get_args(Reference), TAUS):
+                if hi > lo:
+                    rule = ASL(tau=tau, l_min=lo, l_max=hi, reference=reference)
+                    yield replace(rule, heads=heads, score_layers=score_layers)
 
 
 def _layers(n_layer: int, shares: tuple[float, float], least: int) -> list[int]:
@@ -162,14 +153,12 @@ def choose(found: Sequence[Outcomes]) -> Outcomes:
     return min(good, key=lambda one: (round(float(one.work.mean()), 2), float(one.loss.mean())))
 
 
-def fit(prompts: Sequence[Tried]) -> Outcomes:
+def fit(trials: Trials) -> Outcomes:
     """The rule that is chosen, on the prompts it was chosen by."""
-    trials = Trials(prompts)
     return choose([trials.outcomes(policy) for policy in trials.candidates()])
 
 
-def fit_layer(prompts: Sequence[Tried]) -> Outcomes:
+def fit_layer(trials: Trials) -> Outcomes:
     """The same among fixed layers, with the paper's scores."""
-    trials = Trials(prompts)
     layers = [fixed(layer) for layer in trials.tried["sum"] if layer >= L_OBS - 1]
     return choose([trials.outcomes(policy) for policy in layers])

@@ -22,7 +22,7 @@ KINDS = {
     "tracing, counting": ("vt", "cwe", "fwe"),
 }
 
-Fit = Callable[[Sequence[Tried]], ASL]
+Fit = Callable[[Trials], ASL]
 
 _HEAD = """\
 # Calibration, on prompts of other kinds
@@ -59,13 +59,13 @@ def report(lines: Sequence[Line]) -> str:
     head = _HEAD.format(n=len(good), budgets=" and ".join(budgets), kinds=len(kinds))
     parts = [head, _all(found), "\n## By kind: loss, work\n", _by_kind(found, kinds), "\n## What was found\n"]
     parts += [f"- without {kind}: `{one.policy}`" for kind, one in zip(kinds, found["calibrated"], strict=True)]
-    parts.append(f"- on all: `{fit(prompts).policy}`\n")
+    parts.append(f"- on all: `{fit(Trials(prompts)).policy}`\n")
     return "\n".join(parts)
 
 
 def _on_kind(prompts: Sequence[Tried], kind: str, rule: Fit) -> Outcomes:
     """What the constants found on the other kinds do on the prompts of `kind`."""
-    policy = rule([p for p in prompts if kind_of(p.task) != kind])
+    policy = rule(Trials([p for p in prompts if kind_of(p.task) != kind]))
     return Trials([p for p in prompts if kind_of(p.task) == kind]).outcomes(policy)
 
 

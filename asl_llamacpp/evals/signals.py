@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from ..policies import Heads
 from ..selection import Floats, Ints, rank, rank_variance, token_scores
 
 Series: TypeAlias = list[float | None]
@@ -102,7 +103,7 @@ def correlation(a: Ints, b: Ints) -> float:
     return 1 - 6 * squares / (n * (n * n - 1)) if n > 1 else 1.0
 
 
-COMBINED: dict[str, tuple[Literal["sum", "max"], int]] = {
+COMBINED: dict[str, tuple[Heads, int]] = {
     "sum": ("sum", 1),
     "max": ("max", 1),
     "sum4": ("sum", 4),

@@ -8,14 +8,27 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from .asl import ASL
+from .asl import ASL, Heads, Reference
 from .asl2pass import ASL2Pass
 from .fastkv import FastKV
 from .full import Full
 from .gemfilter import GemFilter
 from .snapkv import SnapKV
 
-__all__ = ["ASL", "POLICIES", "ASL2Pass", "FastKV", "Full", "GemFilter", "Policy", "SnapKV", "parse_policy"]
+__all__ = [
+    "ASL",
+    "POLICIES",
+    "ASL2Pass",
+    "FastKV",
+    "Full",
+    "GemFilter",
+    "Heads",
+    "Policy",
+    "Reference",
+    "SnapKV",
+    "parse_policy",
+    "split_spec",
+]
 
 Policy: TypeAlias = Full | ASL | FastKV | SnapKV | GemFilter | ASL2Pass
 POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Full, ASL, FastKV, SnapKV, GemFilter, ASL2Pass)}
@@ -32,6 +45,13 @@ def _value(text: str) -> int | float | str | None:
     return text
 
 
+def split_spec(spec: str) -> tuple[str, list[tuple[str, ...]]]:
+    """The name of a text form, and its options: key, "=" or nothing, value. In lower case, nothing checked."""
+    name, _, options = (part.strip() for part in spec.lower().partition(":"))
+    parts = options.split(",") if options else []
+    return name, [tuple(part.strip() for part in option.partition("=")) for option in parts]
+
+
 def parse_policy(spec: str | Policy) -> Policy:
     """A policy object as it is, or one made from text: a name, then options after a colon, any letter case.
 
@@ -42,14 +62,13 @@ def parse_policy(spec: str | Policy) -> Policy:
         return spec
     if not isinstance(spec, str):
         raise TypeError(f"a policy must be text such as 'asl' or a policy object such as ASL(), not {spec!r}")
-    name, _, options = (part.strip() for part in spec.lower().partition(":"))
+    name, options = split_spec(spec)
     if name not in POLICIES:
         raise ValueError(f"unknown policy {name!r}: use one of {', '.join(POLICIES)}")
     policy = POLICIES[name]
     known = [field.name for field in fields(policy)]
     values: dict[str, Any] = {}
-    for option in options.split(",") if options else ():
-        key, equals, text = (part.strip() for part in option.partition("="))
+    for key, equals, text in options:
         if key not in known:
             raise ValueError(f"policy {name!r} has no option {key!r}: it takes {', '.join(known) or 'none'}")
         if not equals or key in values:

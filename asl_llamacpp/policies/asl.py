@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from .base import Spec, check_kept, check_layer, check_pooling, integer, number
+
+Reference: TypeAlias = Literal["first", "peak"]
+Heads: TypeAlias = Literal["sum", "max"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class ASL(Spec):
     kernel: int = 7
     select_k: int = 2048
     layer: int | None = None
-    reference: Literal["first", "peak"] = "first"
-    heads: Literal["sum", "max"] = "sum"
+    reference: Reference = "first"
+    heads: Heads = "sum"
     score_layers: int = 1
 
     name: ClassVar[str] = "asl"
@@ -66,7 +69,7 @@ class ASL(Spec):
             if isinstance(value, str):
                 raise ValueError(f"{name} must be an integer or {' or '.join(map(repr, words))}, not {value!r}")
             checked[name] = integer(name, value, 0)
-        for name, allowed in (("reference", ("first", "peak")), ("heads", ("sum", "max"))):
+        for name, allowed in (("reference", get_args(Reference)), ("heads", get_args(Heads))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}")
         self._set_checked(checked)
