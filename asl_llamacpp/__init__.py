@@ -4,22 +4,22 @@ from asl_llamacpp import Llama
 llm = Llama("model.gguf", n_ctx=8192, kv_policy="asl")
 """
 
-from .library import use_patched_library
+from .engine.library import use_patched_library
 
 use_patched_library()
 
-from .answer import Answer, AnswerStream  # noqa: E402
-from .asldoc import DocumentFileError, DocumentMismatchError  # noqa: E402
-from .budget_text import BudgetError  # noqa: E402
-from .chat_prompt import Turn  # noqa: E402
-from .document import ContextOverflow, Document  # noqa: E402
-from .document_entry import KnownDocument  # noqa: E402
+from .budget.text import BudgetError  # noqa: E402
+from .documents.answer import Answer, AnswerStream  # noqa: E402
+from .documents.chat_prompt import Turn  # noqa: E402
+from .documents.document import ContextOverflow, Document  # noqa: E402
+from .documents.evidence import Span  # noqa: E402
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  # noqa: E402
-from .evidence import Span  # noqa: E402
-from .llama import Llama  # noqa: E402
+from .files.asldoc import DocumentFileError, DocumentMismatchError  # noqa: E402
+from .files.fingerprint import StateMismatchError  # noqa: E402
+from .llama.llama import Llama  # noqa: E402
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy  # noqa: E402
-from .report import PrefillReport, Progress  # noqa: E402
-from .state import StateMismatchError  # noqa: E402
+from .prefill.report import PrefillReport, Progress  # noqa: E402
+from .store.entry import KnownDocument  # noqa: E402
 
 __version__ = "0.1.0"
 

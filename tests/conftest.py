@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
 
@@ -15,9 +16,7 @@ import tiny_models
 from pruned_prefill import Logits, Prefill, untouched_answer
 from raw_llama import Model
 
-from asl_llamacpp.models import default_model
-
-ROOT = Path(__file__).resolve().parent.parent
+from asl_llamacpp.opening.models import default_model
 
 LoadModel = Callable[[str], Model]
 

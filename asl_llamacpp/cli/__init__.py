@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import ask, calibrate, chat, eval, info, plan, rpc_server
+from . import ask, calibrate, chat, demo, eval, info, plan, rpc_server
 
 app = typer.Typer(
     name="asl-llamacpp",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("ask")(ask.ask)
 app.command("calibrate")(calibrate.calibrate)
 app.command("chat")(chat.chat)
+app.command("demo")(demo.demo)
 app.command("eval")(eval.evaluate)
 app.command("info")(info.info)
 app.command("plan")(plan.plan)

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .. import models
-from ..budget import parse_budget
-from ..opening import fit_context, load_document, measure
+from ..budget.plan import parse_budget
+from ..opening import models
+from ..opening.document import fit_context, load_document, measure
 from ..policies import parse_policy
-from ..report import Progress
+from ..prefill.report import Progress
 from .chat_commands import is_command, run_command
 from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from .chat_session import ChatSession

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from ..answer import Answer
-from ..calibration import calibrated
-from ..opening import SAVED_SUFFIX
+from ..documents.answer import Answer
+from ..files.calibration import calibrated
+from ..opening.document import SAVED_SUFFIX
 from .chat_session import ChatSession
 from .chat_text import evidence_lines
 

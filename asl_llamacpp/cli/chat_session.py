@@ -9,15 +9,15 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from .. import models
-from ..answer import Answer, AnswerStream
-from ..chat_prompt import Turn
-from ..document import QUESTION_ROOM, Document
-from ..history import fit_history
-from ..llama import Llama
-from ..opening import SAVED_SUFFIX, Loaded, open_loaded
+from ..documents.answer import Answer, AnswerStream
+from ..documents.chat_prompt import Turn
+from ..documents.document import QUESTION_ROOM, Document
+from ..documents.history import fit_history
+from ..documents.reading import Overflow
+from ..llama.llama import Llama
+from ..opening import models
+from ..opening.document import SAVED_SUFFIX, Loaded, open_loaded
 from ..policies import Policy
-from ..reading import Overflow
 
 
 class ChatSession:

@@ -6,8 +6,8 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator
 
-from ..answer import Answer
-from ..report import PrefillReport
+from ..documents.answer import Answer
+from ..prefill.report import PrefillReport
 
 _PASSAGE = 480
 

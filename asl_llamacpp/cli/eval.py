@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import models
+from ..budget.model_shape import kv_type
 from ..evals import figures, tables
 from ..evals.lines import Line, read_lines
 from ..evals.registry import FROM_FILES, task_names
 from ..evals.runner import run
 from ..evals.statistics import check_installed
-from ..model_shape import kv_type
-from ..plot import figure_class
+from ..opening import models
+from ..prefill.plot import figure_class
 from .counting_bar import counting_bar
 from .errors import one_line_errors
 from .options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from ..calibration import calibrated
-from ..models import ModelInfo, read_model_info, silence_llama_cpp
+from ..files.calibration import calibrated
+from ..opening.models import ModelInfo, read_model_info, silence_llama_cpp
 from .errors import one_line_errors
 
 
 def asl_support(path: str | Path) -> str | None:
     """Why ASL cannot serve the model at `path`, or None if it can."""
-    from ..support import asl_unsupported_reason
+    from ..engine.support import asl_unsupported_reason
 
     silence_llama_cpp()
     return asl_unsupported_reason(str(path))

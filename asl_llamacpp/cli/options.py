@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from .. import reading
+from ..documents import reading
 
 BATCH = 512
 

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ..budget import KVShape, parse_budget
-from ..calibration import calibrated
-from ..kv_shape import CELLS_PAD, pad
-from ..memory_plan import Need, needs
-from ..model_shape import ModelShape, kv_type, read_shape
-from ..models import find_model, silence_llama_cpp
+from ..budget.kv_shape import CELLS_PAD, pad
+from ..budget.memory_plan import Need, needs
+from ..budget.model_shape import ModelShape, kv_type, read_shape
+from ..budget.plan import KVShape, parse_budget
+from ..files.calibration import calibrated
+from ..opening.models import find_model, silence_llama_cpp
 from ..policies import POLICIES
 from .errors import one_line_errors
 from .options import BATCH, TypeK, TypeV, Ubatch

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from ..policies import Policy
-from ..report import Progress
+from ..prefill.report import Progress
 from .time_left import TimeLeft, duration_text
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .. import rpc
+from ..engine import rpc
 from .errors import one_line_errors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import linear_regression
 
 from ..policies import Full, Policy
-from ..report import Progress
+from ..prefill.report import Progress
 
 SURE_AFTER = 0.5
 """Seconds of a prefill before there is anything to tell."""

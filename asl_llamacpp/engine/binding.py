@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from cffi import FFI
 
-from ..library import library_path
 from .kinds import (
     ERRORS,
     OK,
@@ -26,6 +25,7 @@ from .kinds import (
     Progress,
     UnsupportedModelError,
 )
+from .library import library_path
 
 __all__ = ["Engine", "EngineError", "EngineInfo", "LayerInfo", "LayerShape", "PrefillAborted", "UnsupportedModelError"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cffi import FFI
 
-from ..library import library_path
+from .library import library_path
 
 Device = Any
 """A `ggml_backend_dev_t`; it lives as long as the process."""

@@ -14,11 +14,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from .. import models
-from ..opening import CONTEXT_STEP
+from ..files.fingerprint import model_fingerprint
+from ..opening import models
+from ..opening.document import CONTEXT_STEP
 from ..policies import ASL, Full, Heads
-from ..selection import Floats, Selector, rank, selected_positions, token_scores
-from ..state import model_fingerprint
+from ..selection.rule import Floats, Selector, rank, selected_positions, token_scores
 from .forced import ForcedSelection
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plot import figure_class
+from ..prefill.plot import figure_class
 from .ablation_rules import Tried
 from .signals import COMBINED
 from .statistics import interval

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report import PrefillReport
+from ..prefill.report import PrefillReport
 from .lines import Line
 from .sample import Sample, Task
 

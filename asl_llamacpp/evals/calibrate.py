@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import models
-from ..state import model_fingerprint
+from ..files.fingerprint import model_fingerprint
+from ..opening import models
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper

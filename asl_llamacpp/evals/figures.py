@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..plot import figure_class
+from ..prefill.plot import figure_class
 from .lines import Line, answered
 from .registry import GRID, GRID_TASK
 from .summary import FULL, Row, summarize

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib import resources
 from itertools import cycle
 from typing import Generic, TypeVar
 
 from numpy.random import Generator
+
+from ..opening.document import EXAMPLE
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def noise() -> Iterator[str]:
 
 @cache
 def _paragraphs() -> tuple[str, ...]:
-    text = resources.files("asl_llamacpp").joinpath("data", "hacker-folklore.txt").read_text(encoding="utf-8")
+    text = EXAMPLE.read_text(encoding="utf-8")
     return tuple(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text) if len(paragraph.split()) > 8)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
 
-from ..answering import Query
+from ..documents.query import Query
 from .filler import NOISE
 from .prompts import Prompts
 from .sample import Draft, Sample

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import llama_cpp
 import numpy as np
 
-from ..pruned_cache import HEADROOM
-from ..selection import Floats, Ints
+from ..selection.rule import Floats, Ints
+from ..store.pruned_cache import HEADROOM
 from .recorded import RecordedPrompt
 from .shared import SharedLlama
 

@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .. import models
 from ..engine.binding import UnsupportedModelError
-from ..opening import CONTEXT_STEP
+from ..opening import models
+from ..opening.document import CONTEXT_STEP
 from .answers import answer_sample
 from .lines import Line
 from .sample import Sample, Task

@@ -10,9 +10,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import models
-from ..answering import Query, prompt_tokens
-from ..chat_prompt import has_chat_template
+from ..documents.chat_prompt import has_chat_template
+from ..documents.query import Query, prompt_tokens
+from ..opening import models
 from .sample import Needle
 
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..document_state import DocumentState, StateCopier, in_ram
+from ..budget.kv_shape import KVShape
 from ..engine.binding import Engine
-from ..kv_shape import KVShape
 from ..policies import Policy
-from ..read_ahead import read_ahead
-from ..selection import Floats
-from ..selectors import LastQuery, selector_for
+from ..prefill.document_state import DocumentState, StateCopier, in_ram
+from ..prefill.read_ahead import read_ahead
+from ..selection.rule import Floats
+from ..selection.selectors import LastQuery, selector_for
 
 
 class _EveryLayer(StateCopier):

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .. import models
-from ..state import model_fingerprint
+from ..files.fingerprint import model_fingerprint
+from ..opening import models
 from .jobs import Job, answer_all
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts

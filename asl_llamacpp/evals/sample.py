@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..answering import Query
+from ..documents.query import Query
 
 Seed: TypeAlias = int | tuple[int, ...]
 Score: TypeAlias = Callable[[str, Sequence[str]], float]

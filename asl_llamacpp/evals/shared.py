@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
-from ..budget_text import Budget, parse_budget
-from ..document_entry import Entry
-from ..document_store import DocumentStore
+from ..budget.kv_shape import KVShape
+from ..budget.text import Budget, parse_budget
 from ..engine.binding import Engine
-from ..kv_shape import KVShape
-from ..llama import Llama
+from ..llama.llama import Llama
+from ..opening import models
 from ..policies import Policy
-from ..prefill import Known
-from ..pruned_cache import PrunedCache
+from ..prefill.known import Known
+from ..store.entry import Entry
+from ..store.pruned_cache import PrunedCache
+from ..store.store import DocumentStore
 from .recorded import RecordedPrompt
 
 

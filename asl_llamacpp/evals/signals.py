@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..policies import Heads
-from ..selection import Floats, Ints, rank, rank_variance, token_scores
+from ..selection.rule import Floats, Ints, rank, rank_variance, token_scores
 
 Series: TypeAlias = list[float | None]
 """A number by layer; None where there is none."""

@@ -1,0 +1,138 @@
+"""How many KV cells and bytes the engine allocates for a prompt, from the shape of the model alone. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from ..engine.binding import LayerShape
+
+F16 = int(GGMLQuantizationType.F16)
+
+CELLS_PAD = 256
+"""Cells are allocated in multiples of this."""
+
+_ALIGNMENT = 256
+"""Bytes: no backend aligns tensors more coarsely."""
+
+_QUANTIZED_ROW = 512
+"""CUDA adds to a quantized tensor what its last row lacks to a multiple of so many values."""
+
+
+def pad(n: int, to: int) -> int:
+    """`n` rounded up to a multiple of `to`."""
+    return -(-n // to) * to
+
+
+def _row_bytes(ggml_type: int, n_values: int) -> int:
+    """Bytes of `n_values` values of a ggml type; ValueError for an unknown one, or values that do not fill blocks."""
+    try:
+        block, size = GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)]
+    except (ValueError, KeyError):
+        raise ValueError(f"there is no ggml type {ggml_type}: 1 is f16, 8 is q8_0") from None
+    if n_values % block:
+        name = GGMLQuantizationType(ggml_type).name.lower()
+        raise ValueError(f"{n_values} values a KV cell do not fill {name}'s blocks of {block}: use f16")
+    return n_values // block * size
+
+
+def _tensor_bytes(ggml_type: int, n_values: int, n_cells: int) -> int:
+    size = n_cells * _row_bytes(ggml_type, n_values)
+    if GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)][0] > 1:
+        size += _row_bytes(ggml_type, -n_values % _QUANTIZED_ROW)
+    return pad(size, _ALIGNMENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KVShape:
+    """What decides the size of a context's KV cache.
+
+    layers          every layer of the model
+    n_ctx           context, tokens; llama.cpp rounds it up to a multiple of 256
+    n_ubatch        tokens evaluated at once: a sliding window's ring holds them beside the window
+    type_k, type_v  ggml types of K and V; 1: f16
+    swa_full        sliding-window layers hold as many cells as the others (llama.cpp's default) instead of a ring
+    flash_attn      without it V is transposed, and as wide in all layers as in the widest
+
+    Raises ValueError for a type that is unknown or does not divide a layer's values.
+    """
+
+    layers: tuple[LayerShape, ...]
+    n_ctx: int
+    n_ubatch: int = 512
+    type_k: int = F16
+    type_v: int = F16
+    swa_full: bool = False
+    flash_attn: bool = True
+
+    def __post_init__(self) -> None:
+        for il in range(len(self.layers)):
+            self.cell_bytes(il)
+
+    @property
+    def has_ring(self) -> bool:
+        """Whether some layers hold only the cells of a sliding window."""
+        return not self.swa_full and any(layer.n_swa > 0 for layer in self.layers)
+
+    def _n_embd_v(self, il: int) -> int:
+        return self.layers[il].n_embd_v if self.flash_attn else max(layer.n_embd_v for layer in self.layers)
+
+    def cell_bytes(self, il: int) -> int:
+        """Bytes of one cell of layer `il`: K and V of all its KV heads; 0 for a layer without attention."""
+        return sum(self.row_bytes(il))
+
+    def row_bytes(self, il: int) -> tuple[int, int]:
+        """Bytes of K and of V of one cell of layer `il`."""
+        layer = self.layers[il]
+        if layer.n_embd_k == 0:
+            return 0, 0
+        return _row_bytes(self.type_k, layer.n_embd_k), _row_bytes(self.type_v, self._n_embd_v(il))
+
+    def cells(self, n_tokens: int, headroom: int, il: int) -> int:
+        """Cells that layer `il` allocates to hold `n_tokens` and `headroom` more."""
+        layer = self.layers[il]
+        if layer.n_embd_k == 0:
+            return 0
+        n_cells = min(pad(self.n_ctx, CELLS_PAD), pad(n_tokens + headroom, CELLS_PAD))
+        if layer.n_swa == 0 or self.swa_full:
+            return n_cells
+        return pad(min(n_cells, layer.n_swa + self.n_ubatch), CELLS_PAD)
+
+    def layer_bytes(self, il: int, n_cells: int) -> int:
+        """Bytes of a buffer with `n_cells` cells of layer `il`: K, then V, with what a backend may add to each."""
+        if n_cells == 0:
+            return 0
+        n_embd_k, n_embd_v = self.layers[il].n_embd_k, self._n_embd_v(il)
+        return _tensor_bytes(self.type_k, n_embd_k, n_cells) + _tensor_bytes(self.type_v, n_embd_v, n_cells)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """KV of one prefill: cells allocated by layer, bytes after it, and the most bytes at any time of it."""
+
+    cells: tuple[int, ...]
+    kv_bytes: int
+    peak_kv_bytes: int
+
+
+def usage(shape: KVShape, tokens: Sequence[int], keep: int | None, headroom: int) -> Usage:
+    """Layer after layer: layer `il` runs on tokens[il] tokens, and is then compressed to `keep` cells if it has more.
+
+    Layers with a sliding window are never compressed. While a layer is compressed, both copies of it exist.
+    """
+    cells: list[int] = []
+    done = peak = 0
+    for il, n_tokens in enumerate(tokens):
+        n_cells = shape.cells(n_tokens, headroom, il)
+        size = shape.layer_bytes(il, n_cells)
+        peak = max(peak, done + size)
+        if keep is not None and n_tokens > keep and shape.layers[il].n_swa == 0:
+            n_cells = shape.cells(keep, headroom, il)
+            kept = shape.layer_bytes(il, n_cells)
+            peak = max(peak, done + size + kept)
+            size = kept
+        cells.append(n_cells)
+        done += size
+    return Usage(tuple(cells), done, peak)

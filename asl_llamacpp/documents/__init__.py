@@ -1,0 +1,1 @@
+"""Documents, questions to them, and the evidence for the answers."""

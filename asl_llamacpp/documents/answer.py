@@ -1,0 +1,193 @@
+"""The answer to a question about a document: its text, the evidence, and the report of its prefill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..prefill.report import PrefillReport
+from .evidence import Part, Span, spans, top_tokens
+from .heat_map import write_heat_map
+
+if TYPE_CHECKING:
+    from .document import Document
+    from .sections import SectionReport
+
+SHOWN_SHARE = 1 / 8
+"""Share of the tokens that count as evidence where nothing was pruned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """What the end of a prompt attended to in a document.
+
+    parts    the document's text
+    offsets  int64 [n + 1], where its n tokens begin in that text
+    scores   float32 [n], their pooled attention at `layer`; 0 for tokens within the observation window
+    kept     bool [n], which of them went deeper; None: nothing was pruned
+    """
+
+    parts: Sequence[Part]
+    offsets: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    kept: NDArray[np.bool_] | None
+    layer: int
+
+    @cached_property
+    def shown(self) -> NDArray[np.bool_]:
+        """bool [n]: the tokens that were kept, or, where nothing was pruned, those with the most attention."""
+        return top_tokens(self.scores, SHOWN_SHARE) if self.kept is None else self.kept
+
+    @cached_property
+    def evidence(self) -> list[Span]:
+        return spans(self.shown, self.scores, self.offsets, self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An answer.
+
+    text           without white space around it
+    report         of the prefill: what was pruned, and why there
+    finish_reason  "stop", or "length": it was cut at `max_tokens`
+    usage          token counts, as in an OpenAI response
+    question       what was asked
+    document       of what; of a document that was read by sections, the passages that the answer was made from
+    sections       how each section of a document longer than the context was read; empty if it fits
+    attention      what the evidence is made of; None: the policy gives no scores, so there is no evidence
+    """
+
+    text: str
+    report: PrefillReport
+    finish_reason: str
+    usage: dict[str, int]
+    question: str
+    document: Document
+    attention: Attention | None
+    sections: Sequence[SectionReport] = ()
+
+    @property
+    def evidence(self) -> list[Span]:
+        """Passages of the document that the selection kept, the one with the most attention first.
+
+        They are what the model was allowed to see in its deeper layers. That is no proof of use. Where nothing was
+        pruned they are the eighth of the tokens that drew the most attention. Empty if the policy gives no scores.
+        """
+        return [] if self.attention is None else self.attention.evidence
+
+    def save_heat_map(self, path: str | Path) -> None:
+        """Write the document's text as a heat map of the attention into one HTML file.
+
+        Raises:
+            ValueError: the policy gives no scores, or `path` is not a .html file; else as `check_heat_map_path`.
+        """
+        seen = self.attention
+        if seen is None:
+            raise ValueError(f"kv_policy={self.report.policy!r} gives no scores, so there is no heat map to draw")
+        write_heat_map(
+            path,
+            title=self.document.name,
+            question=self.question,
+            answer=self.text,
+            parts=seen.parts,
+            kept=seen.shown,
+            scores=seen.scores,
+            offsets=seen.offsets,
+            spans=self.evidence,
+            report_line=_report_line(self.report),
+            pruned=seen.kept is not None,
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _report_line(report: PrefillReport) -> str:
+    kept = f"{report.n_selected:,} of {report.n_prompt:,} tokens went on"
+    layer = f"after layer {report.selection_layer} of {report.n_layer}"
+    return f"{report.policy}: {kept} {layer}" if report.selected is not None else f"{report.policy}: nothing was pruned"
+
+
+class AnswerStream(Iterator[str]):
+    """An answer, piece by piece: the first piece comes after the prefill, and none is empty.
+
+    answer  once the stream is through; RuntimeError before
+    report  of the prefill, once the first piece is there
+    """
+
+    def __init__(
+        self, document: Document, question: str, chunks: Iterator[Any], n_prompt: int, max_tokens: int
+    ) -> None:
+        self._document, self._question, self._n_prompt = document, question, n_prompt
+        self._max_tokens = max_tokens
+        self._prompt = self._n_evaluated = 0
+        self._chunks = chunks
+        self._pieces: list[str] = []
+        self._finish_reason = "stop"
+        self._answer: Answer | None = None
+        self.sections: Sequence[SectionReport] = ()
+        self.report: PrefillReport | None = None
+
+    @property
+    def answer(self) -> Answer:
+        if self._answer is None:
+            raise RuntimeError("the answer is not complete yet: go through the stream, or close() it")
+        return self._answer
+
+    def __next__(self) -> str:
+        if self.report is not None and self._document.n_prompts != self._prompt:
+            raise RuntimeError("something else was evaluated since the last piece: this answer cannot go on")
+        for chunk in self._chunks:
+            self._n_evaluated = self._document.n_evaluated
+            if self.report is None:
+                self.report, self._prompt = self._document.last_report(), self._document.n_prompts
+                if self.sections and self.report is not None:
+                    self.report.reason += f"; {self._described()}"
+            choice = chunk["choices"][0]
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            piece: str = choice["text"] if self._pieces else choice["text"].lstrip()
+            if piece:
+                self._pieces.append(piece)
+                return piece
+        self._complete()
+        raise StopIteration
+
+    def _described(self) -> str:
+        used = sum(section.n_passages for section in self.sections)
+        total = sum(section.n_tokens for section in self.sections)
+        return (
+            f"the document's {total:,} tokens do not fit the context, so it was read in {len(self.sections)} parts and "
+            f"answered from {used} passages of them: {self._n_prompt:,} tokens with the question"
+        )
+
+    def _complete(self) -> None:
+        if self._answer is not None or self.report is None:
+            return
+        # the last token of an answer that was cut is not evaluated any more
+        n_answer = self._max_tokens if self._finish_reason == "length" else self._n_evaluated - self._n_prompt
+        usage = {"prompt_tokens": self._n_prompt, "completion_tokens": n_answer}
+        usage["total_tokens"] = sum(usage.values())
+        text = "".join(self._pieces).strip()
+        attention = self._document.attention(self.report)
+        self._answer = Answer(
+            text, self.report, self._finish_reason, usage, self._question, self._document, attention, self.sections
+        )
+
+    def close(self) -> None:
+        """Stop the answer here; `answer` then has what came so far, if the prefill was through."""
+        with suppress(AttributeError):
+            self._chunks.close()  # type: ignore[attr-defined]
+        self._complete()
+
+    def finish(self) -> Answer:
+        """Wait for the rest, and return the answer."""
+        for _ in self:
+            pass
+        return self.answer

@@ -1,0 +1,298 @@
+"""A document that was read by a `Llama`: many questions to it, each with a selection, and evidence, of its own."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..budget.text import size_text
+from ..prefill.report import PrefillReport
+from ..sources import Source
+from ..store.entry import Entry, KnownDocument
+from .answer import Answer, AnswerStream, Attention
+from .chat_prompt import Frame, Turn, document_tokens, frame
+from .evidence import Part
+from .offsets import char_offsets
+
+if TYPE_CHECKING:
+    from .reading import Reading
+
+QUESTION_ROOM = 64
+"""Tokens that a question and its answer take at least."""
+
+
+class ContextOverflow(ValueError):
+    """The document, the question and the answer do not fit the context; nothing was cut."""
+
+
+@dataclass(frozen=True)
+class DocumentText:
+    """The text of one or more sources, one after another; with several, each has its name above it."""
+
+    text: str
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source]) -> DocumentText:
+        pieces: list[str] = []
+        parts: list[Part] = []
+        length = 0
+        for source in _named_apart(sources):
+            head = ("\n\n" if pieces else "") + (f"{source.name}\n\n" if len(sources) > 1 else "")
+            body = source.text.lstrip("\n").rstrip()
+            start = len(source.text) - len(source.text.lstrip("\n"))
+            parts.append(Part(source, length + len(head), start, len(body)))
+            pieces += [head, body]
+            length += len(head) + len(body)
+        return cls("".join(pieces), tuple(parts))
+
+
+def _named_apart(sources: Sequence[Source]) -> list[Source]:
+    """With a number behind names that occur twice, so that evidence says which one is meant."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for source in sources:
+        seen[source.name] += 1
+        n = seen[source.name]
+        apart.append(source if n == 1 else replace(source, name=f"{source.name} ({n})"))
+    return apart
+
+
+class Document:
+    """A document to ask questions of. Made by `Llama.read` and `Llama.open_document`.
+
+    Nothing is evaluated before the first question. That one prefills the document; later ones start from its state
+    at the selection layer, and cost little more than their own tokens.
+
+    name      what it is called: its files' names
+    sources   what it was read from; offsets of evidence refer to their texts
+    text      what the model sees
+    tokens    int32 [n], the chat template's tokens before the document included
+    n_tokens  tokens of the document itself
+    """
+
+    def __init__(
+        self, llm: Reading, content: DocumentText, name: str, saved: tuple[Sequence[int], int] | None = None
+    ) -> None:
+        self._llm = llm
+        self.content = content
+        self.name = name
+        if saved is None:
+            head, own = self._frame("?").head(llm), document_tokens(llm, content.text)
+        else:  # a template may print the date: what was saved goes on with the old one
+            tokens, n_head = saved
+            head, own = list(tokens[:n_head]), list(tokens[n_head:])
+        if not own:
+            raise ValueError(f"{name} is empty: there is nothing to ask about")
+        self.n_head = len(head)
+        self.n_tokens = len(own)
+        self.tokens = np.array([*head, *own], dtype=np.int32)
+        self.entry: Entry | None = None
+        self._closed = False
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(dict.fromkeys(part.source for part in self.content.parts))  # type: ignore[misc]
+
+    @property
+    def text(self) -> str:
+        return self.content.text
+
+    @property
+    def n_pages(self) -> int | None:
+        """Pages of all sources; None if none has any."""
+        return sum(source.n_pages or 0 for source in self.sources) or None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the context has room for the document and a short question with its answer."""
+        return len(self.tokens) + QUESTION_ROOM <= self._llm.n_ctx()
+
+    @property
+    def state(self) -> KnownDocument | None:
+        """Where its state is, and how large; None under kv_policy="full", which keeps none."""
+        return self._llm.document_state(self)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where in `text` each of the document's own tokens begins, and the text's length: int64 [n_tokens + 1]."""
+        own = self.tokens[self.n_head :].tolist()
+        pieces = {token: token_piece(self._llm, token) for token in set(own)}
+        return char_offsets(self.text, [pieces[token] for token in own])
+
+    def _frame(self, question: str, history: Sequence[Turn] = ()) -> Frame:
+        return frame(self._llm, question, history)
+
+    def prompt(self, question: str, history: Sequence[Turn] = ()) -> list[int]:
+        """The tokens of the whole prompt: the document's, then those of the history and the question."""
+        return [*self.tokens.tolist(), *self._frame(question, history).tail(self._llm)]
+
+    @overload
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[Turn] = ...,
+        max_tokens: int = ...,
+        stream: Literal[False] = ...,
+        **sampling: Any,
+    ) -> Answer: ...
+    @overload
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[Turn] = ...,
+        max_tokens: int = ...,
+        stream: Literal[True],
+        **sampling: Any,
+    ) -> AnswerStream: ...
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[Turn] = (),
+        max_tokens: int = 256,
+        stream: bool = False,
+        **sampling: Any,
+    ) -> Answer | AnswerStream:
+        """The answer to a question about the document.
+
+        Args:
+            question: what to ask.
+            history: questions asked before, with their answers; they stand between the document and the question.
+            max_tokens: longest answer, tokens.
+            stream: return an iterator over the answer's pieces, which has `.answer` once it is through.
+            sampling: as `Llama.create_completion` takes it; temperature 0, which is greedy, unless said otherwise.
+
+        Raises:
+            ContextOverflow: document, question and answer do not fit the context; nothing was cut.
+            ValueError: the question is empty, or the document was closed; else as `Llama.create_completion`.
+        """
+        if self._closed:
+            raise ValueError(f"{self.name} was closed: read or open it again")
+        answers = self._stream(question, history, max_tokens, sampling)
+        return answers if stream else answers.finish()
+
+    def _stream(
+        self, question: str, history: Sequence[Turn], max_tokens: int, sampling: dict[str, Any]
+    ) -> AnswerStream:
+        around = self._frame(question, history)
+        tokens = [*self.tokens.tolist(), *around.tail(self._llm)]
+        self._check_room(len(tokens) - len(self.tokens), max_tokens)
+        stop = [*around.stop, *_list(sampling.pop("stop", None))]
+        options = {"temperature": 0.0, **sampling, "stop": stop, "max_tokens": max_tokens, "stream": True}
+
+        def chunks() -> Iterator[Any]:
+            yield from self._llm.create_completion(tokens, **options)
+
+        return AnswerStream(self, question, chunks(), len(tokens), max_tokens)
+
+    def _check_room(self, n_around: int, max_tokens: int) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+        n_ctx, needed = self._llm.n_ctx(), len(self.tokens) + n_around + max_tokens
+        if needed > n_ctx:
+            raise ContextOverflow(
+                f"{self.name} does not fit: {self.n_tokens} tokens of document + {self.n_head + n_around} of question "
+                f"and template + {max_tokens} for the answer = {needed}, but n_ctx={n_ctx}. Nothing was cut. Raise "
+                "n_ctx, lower max_tokens, or read it with overflow='sections'"
+            )
+
+    def attention(self, report: PrefillReport) -> Attention | None:
+        """What a prefill of this document kept of it, and by which scores; None if it has none."""
+        if report.scores is None or report.n_prompt <= len(self.tokens) or report.scores_layer is None:
+            return None
+        scores = np.zeros(self.n_tokens, dtype=np.float32)
+        seen = report.scores[self.n_head : len(self.tokens)]
+        scores[: len(seen)] = seen
+        kept = None
+        if report.selected is not None:
+            kept = np.zeros(report.n_prompt, dtype=bool)
+            kept[report.selected] = True
+            kept = kept[self.n_head : len(self.tokens)]
+        return Attention(self.content.parts, self.offsets, scores, kept, report.scores_layer)
+
+    @property
+    def n_evaluated(self) -> int:
+        """Tokens that the context has evaluated."""
+        return int(self._llm.n_tokens)
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts that the object has evaluated."""
+        return self._llm.n_prompts
+
+    def last_report(self) -> PrefillReport | None:
+        """The report of the prefill that was just made."""
+        return self._llm.last_prefill
+
+    def prefill(self) -> None:
+        """Run the document through the layers that every question needs, before the first one is asked.
+
+        The selection then comes no earlier than at the latest layer that the policy may choose. Nothing to do under
+        kv_policy="full", or where it was done already.
+        """
+        self._llm.prefill_document(self)
+
+    def save(self, path: str | Path) -> int:
+        """Write text, tokens and state into a file for `Llama.open_document`; its size in bytes.
+
+        The file takes the place of an older one at once, when it is whole. A document of which nothing was asked
+        yet is prefilled first.
+
+        Raises:
+            ValueError: under kv_policy="full" there is no state to save.
+            OSError: the file cannot be written; an older one is as it was.
+        """
+        from .saved_document import save_document
+
+        return save_document(self._llm, self, path)
+
+    def close(self) -> None:
+        """Forget the document and its state; harmless if that was done before."""
+        self._closed = True
+        self._llm.forget_document(self)
+
+    def __str__(self) -> str:
+        llm = self._llm
+        room = llm.n_ctx() - len(self.tokens)
+        fits = f"fits, {room} tokens are left of" if self.fits else "does not fit"
+        pages = f", {self.n_pages} pages" if self.n_pages else ""
+        known = self.state
+        rows = {
+            "document": f"{self.name}{pages}, {len(self.text):,} characters",
+            "tokens": f"{self.n_tokens:,}, and {self.n_head} of the chat template before them",
+            "context": f"{fits} n_ctx={llm.n_ctx()}",
+        }
+        rows |= llm.document_needs(self)
+        if known is not None:
+            place = (
+                "nothing is known yet" if known.place is None else f"{known.layers} layers have run, in: {known.place}"
+            )
+            rows["state"] = f"{place}{f', {size_text(known.n_bytes)}' if known.n_bytes else ''}"
+        return "\n".join(f"{title:<10} {text}" for title, text in rows.items())
+
+
+def _list(stop: str | list[str] | None) -> list[str]:
+    return [stop] if isinstance(stop, str) else list(stop or [])
+
+
+def token_piece(llm: Any, token: int) -> bytes:
+    """The bytes of one token, of a special token its name."""
+    size = 64
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        n = llama_cpp.llama_token_to_piece(llm._model.vocab, token, buffer, size, 0, True)
+        if n >= 0:
+            return buffer.raw[:n]
+        size = -n

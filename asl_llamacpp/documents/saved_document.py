@@ -1,0 +1,140 @@
+"""Documents in files: what `Document.save` writes, and `Llama.open_document` reads."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from ..files.asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
+from ..files.fingerprint import fingerprint
+from ..prefill.document_state import DocumentState, LayerKV
+from ..sources import Mark, Source
+from .chat_prompt import document_tokens, has_chat_template
+from .document import Document, DocumentText
+from .evidence import Part
+
+_OF_TEXT = ("model", "tokenizer")
+"""What the tokens of a document depend on."""
+
+
+def document_fingerprint(llm: Any) -> dict[str, str]:
+    """What a document's state depends on, by name: not on the policy or the budget, which work on it later."""
+    own = fingerprint(llm)
+    names = ("model", "adapter", "context settings", "build")
+    settings = f"{own['context settings']}, swa_full={llm.context_params.swa_full}"
+    # models with two sets of RoPE factors take one or the other by the size of the context
+    if any(key.endswith("rope.scaling.original_context_length") for key in llm.metadata):
+        settings += f", n_ctx={llm.n_ctx()}"
+    return {
+        **{name: own[name] for name in names},
+        "context settings": settings,
+        "tokenizer": tokenizer_hash(llm),
+        "chat template": template_hash(llm),
+    }
+
+
+def tokenizer_hash(llm: Any) -> str:
+    """Hash of the texts and kinds of all tokens."""
+    vocab = llm._model.vocab
+    digest = hashlib.sha256()
+    for token in range(llm.n_vocab()):
+        digest.update(llama_cpp.llama_vocab_get_text(vocab, token))
+        digest.update(b"\0%d" % llama_cpp.llama_vocab_get_attr(vocab, token))
+    return digest.hexdigest()[:32]
+
+
+def template_hash(llm: Any) -> str:
+    """Hash of the chat template's source, and the name of the format that is used."""
+    template = llm.metadata.get("tokenizer.chat_template")
+    text = f"{llm.chat_format}\n{template}"
+    if template is None and has_chat_template(llm):
+        text += "\ngiven"  # not the fallback of the same name, which no prompt follows
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def save_document(llm: Any, document: Document, path: str | Path) -> int:
+    """See `Document.save`."""
+    state = llm.export_document(document)
+    sources: list[Source] = []
+    parts = []
+    for part in document.content.parts:
+        source: Any = part.source
+        if source not in sources:
+            sources.append(source)
+        parts.append([sources.index(source), part.start_in_document, part.start_in_source, part.length])
+    header = {
+        "kind": "document",
+        "name": document.name,
+        "fingerprint": document_fingerprint(llm),
+        "n_head": document.n_head,
+        "text": document.text,
+        "parts": parts,
+        "sources": [
+            {"name": source.name, "text": source.text, "marks": [[m.start, m.page, m.section] for m in source.marks]}
+            for source in sources
+        ],
+        "first": [layer.first for layer in state.layers],
+    }
+    arrays: dict[str, Any] = {"tokens": state.tokens}
+    for il, layer in enumerate(state.layers):
+        arrays |= {f"k.{il}": layer.k, f"v.{il}": layer.v}
+    if state.hidden is not None:
+        arrays["hidden"] = state.hidden
+    return write_document_file(path, header, arrays)
+
+
+def open_document(llm: Any, path: Path) -> Document:
+    """See `Llama.open_document`."""
+    file = open_document_file(path)
+    try:
+        saved = {str(name): str(value) for name, value in file.header["fingerprint"].items()}
+        own = document_fingerprint(llm)
+        if llm.kv_shape is None:  # stock llama.cpp evaluates the text anew
+            saved, own = ({name: values[name] for name in _OF_TEXT} for values in (saved, own))
+        check_matches(saved, own, path)
+        name, content = saved_content(file)
+        state = _state(llm, file)
+        n_head = int(file.header["n_head"])
+        if state.tokens[max(n_head, 0) :].tolist() != document_tokens(llm, content.text):
+            raise DocumentFileError(f"{path} holds the tokens of another text: read the document anew")
+        document = Document(llm, content, name, (state.tokens.tolist(), n_head))
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
+    return llm.register_document(document, state)  # type: ignore[no-any-return]
+
+
+def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
+    """The document's name and text, which any model can read; DocumentFileError if the file has none."""
+    try:
+        sources = [
+            Source(str(s["name"]), str(s["text"]), tuple(Mark(*mark) for mark in s["marks"]))
+            for s in file.header["sources"]
+        ]
+        parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
+        return str(file.header["name"]), DocumentText(str(file.header["text"]), parts)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DocumentFileError(f"{file.path} is not a document that this version understands: {error!r}") from None
+
+
+def _state(llm: Any, file: DocumentFile) -> DocumentState:
+    """The arrays, in the shapes that this context has; DocumentFileError if they have others."""
+    arrays, firsts = file.arrays, file.header["first"]
+    names = {f"{kind}.{il}" for il in range(len(firsts)) for kind in "kv"}
+    n, n_layer = len(arrays["tokens"]), llama_cpp.llama_model_n_layer(llm._model.model)
+    shapes: dict[str, tuple[int, ...]] = {"tokens": (n,)}
+    if len(firsts) < n_layer:
+        shapes["hidden"] = (n, llm.n_embd())
+    for il, first in enumerate(firsts):
+        if llm.kv_shape is not None:
+            shapes[f"k.{il}"], shapes[f"v.{il}"] = ((n - first, size) for size in llm.kv_shape.row_bytes(il))
+    fits = 0 < len(firsts) <= n_layer and arrays.keys() == names | {"tokens", *shapes} and min(firsts) >= 0
+    fits = fits and all(arrays[name].shape == shape for name, shape in shapes.items())
+    tokens = np.array(arrays["tokens"], dtype=np.int32)
+    if not fits or not ((tokens >= 0) & (tokens < llm.n_vocab())).all():
+        raise DocumentFileError(f"{file.path} does not hold a document of this model: read the document anew")
+    layers = [LayerKV(int(first), arrays[f"k.{il}"], arrays[f"v.{il}"]) for il, first in enumerate(firsts)]
+    return DocumentState(tokens, layers, arrays.get("hidden"))

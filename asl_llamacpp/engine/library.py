@@ -1,0 +1,41 @@
+"""Makes llama-cpp-python load the patched libllama that this package carries."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+LIB_DIR = Path(__file__).resolve().parent.parent / "lib"
+
+_NAMES = {"linux": "libllama.so", "darwin": "libllama.dylib", "win32": "llama.dll"}
+
+
+def library_path() -> Path:
+    """Path of the patched libllama; the ggml libraries lie beside it.
+
+    Raises:
+        ImportError: the package was imported from a source tree that was never built.
+    """
+    path = LIB_DIR / _NAMES.get(sys.platform, "libllama.so")
+    if not path.exists():
+        raise ImportError(
+            f"asl_llamacpp has no {path.name} in {LIB_DIR}: build it with 'pip install .' (or 'make test') first"
+        )
+    return path
+
+
+def use_patched_library() -> None:
+    """Point llama_cpp at the patched library; must run before llama_cpp is first imported.
+
+    Raises:
+        ImportError: llama_cpp was imported earlier and holds another library, or the library was never built.
+    """
+    path = library_path()
+    loaded = sys.modules.get("llama_cpp.llama_cpp")
+    if loaded is not None and Path(loaded._base_path).resolve() != path.parent:
+        raise ImportError(
+            f"llama_cpp is already imported with the library in {loaded._base_path}, which cannot prune: "
+            "import asl_llamacpp before llama_cpp"
+        )
+    os.environ["LLAMA_CPP_LIB_PATH"] = str(path.parent)

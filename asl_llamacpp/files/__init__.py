@@ -1,0 +1,1 @@
+"""Files beside a model: saved documents, calibrations, and the fingerprints that tie them to it."""

@@ -1,0 +1,90 @@
+"""What generating needs to know that the parent does not: whether the cache may serve a prompt, and what comes next."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import llama_cpp
+
+from ..documents.chat_prompt import IMAGE_HANDLERS
+
+_GENERATE = inspect.signature(llama_cpp.Llama.generate)
+_COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
+
+
+class Closed:
+    """Stands for the model and the context of an object that was closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("this Llama was closed: make a new one")
+
+
+class GuardedGeneration(llama_cpp.Llama):
+    """llama-cpp-python's generation, for a cache that may be pruned.
+
+    The parent assumes that cell i holds token i and reuses whatever prefix matches; here `_may_reuse` decides.
+    """
+
+    _stage: str | None = None
+    """Within generate: "prompt" until that is evaluated, then "decode"."""
+    _echo_logprobs = False
+
+    @property
+    def kv_policy(self) -> Any:
+        """The policy in force."""
+        raise NotImplementedError
+
+    def _prunes(self, n_tokens: int) -> bool:
+        """Whether a prompt of n_tokens is prefilled layer by layer."""
+        raise NotImplementedError
+
+    def _may_reuse(self, tokens: list[int]) -> bool:
+        """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
+        raise NotImplementedError
+
+    def _refuse_images(self) -> None:
+        """ValueError where images may be among the tokens: their handlers write KV cells themselves."""
+        if isinstance(self.chat_handler, IMAGE_HANDLERS):
+            raise ValueError(
+                f"kv_policy={str(self.kv_policy)!r} cannot prune a prompt that a chat handler may put images into: "
+                "use kv_policy='full', or a shorter prompt"
+            )
+
+    def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Sequence[int] | None, None]:
+        """Generate tokens as the parent does; what the cache holds is used only where it may be."""
+        tokens = list(tokens)
+        reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
+        if reset and not self._may_reuse(tokens):
+            self.reset()  # type: ignore[no-untyped-call]
+        if self._echo_logprobs and self._prunes(len(tokens)):
+            raise ValueError(
+                f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
+                f"kv_policy={str(self.kv_policy)!r} prunes them: drop echo, or use kv_policy='full'"
+            )
+        stream, stage, sent = super().generate(tokens, *args, **kwargs), "prompt", None
+        while True:
+            # only while the parent's generator runs: between two tokens the caller may evaluate something else
+            self._stage = stage
+            try:
+                token = stream.send(sent)
+            except StopIteration:
+                return
+            finally:
+                stage, self._stage = self._stage, None
+            sent = yield token
+
+    def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
+        bound = _COMPLETION.bind(self, *args, **kwargs).arguments
+        echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
+        completion = super()._create_completion(*args, **kwargs)
+        while True:
+            self._echo_logprobs = echo_logprobs
+            try:
+                chunk = next(completion)
+            except StopIteration:
+                return
+            finally:
+                self._echo_logprobs = False
+            yield chunk

@@ -1,0 +1,88 @@
+"""Saved states of a `Llama`: one copy of the KV cache, and the fingerprint of what it belongs to."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from ..files.fingerprint import check_fingerprint, fingerprint
+
+
+def with_rows(array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """A copy of `array` with at least n rows, zeros added."""
+    longer = np.zeros((max(n, len(array)), *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _new_bytes(n: int) -> bytes:
+    """`n` uninitialized bytes, to be filled in place before anybody sees them."""
+    allocate = ctypes.pythonapi.PyBytes_FromStringAndSize
+    allocate.restype, allocate.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_ssize_t]
+    data: bytes = allocate(None, n)
+    return data
+
+
+def _pointer(data: bytes) -> Any:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+
+
+def save(llm: Any) -> llama_cpp.LlamaState:
+    """llama-cpp-python's LlamaState with a `fingerprint`, written straight into its place: one copy, not three.
+
+    Scores are kept where there are any (logits_all=True).
+
+    Raises:
+        MemoryError: there is no room for the copy.
+        RuntimeError: llama.cpp could not write the state.
+    """
+    ctx = llm._ctx.ctx
+    size = int(llama_cpp.llama_state_get_size(ctx))
+    data = _new_bytes(size)
+    if int(llama_cpp.llama_state_get_data(ctx, _pointer(data), size)) != size:
+        raise RuntimeError("llama.cpp could not write the state")
+    n_scores = llm.n_tokens if llm._logits_all else 0
+    state = llama_cpp.LlamaState(
+        input_ids=llm.input_ids[: llm.n_tokens].copy(),
+        scores=llm.scores[:n_scores].copy(),
+        n_tokens=llm.n_tokens,
+        llama_state=data,
+        llama_state_size=size,
+        seed=llm._seed,
+    )
+    state.fingerprint = fingerprint(llm)  # type: ignore[attr-defined]
+    return state
+
+
+def check(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """Whether `load` may be called.
+
+    Raises:
+        StateMismatchError: see `check_fingerprint`.
+        ValueError: the state has more tokens than the context.
+    """
+    check_fingerprint(getattr(state, "fingerprint", None), fingerprint(llm))
+    if state.n_tokens > llm._n_ctx:
+        raise ValueError(f"the state holds {state.n_tokens} tokens, more than n_ctx={llm._n_ctx}")
+
+
+def load(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """Put a saved state that `check` has passed into the context of `llm`.
+
+    Raises:
+        RuntimeError: llama.cpp refused the data; the context is in no defined state.
+    """
+    n = state.n_tokens
+    size = min(state.llama_state_size, len(state.llama_state))
+    read = int(llama_cpp.llama_state_set_data(llm._ctx.ctx, _pointer(state.llama_state), size)) if size else -1
+    if read != state.llama_state_size:
+        raise RuntimeError("llama.cpp refused the state: it is damaged, or of another context")
+    llm.input_ids = with_rows(state.input_ids, len(llm.input_ids))
+    llm.scores[: len(state.scores)] = state.scores
+    llm.n_tokens = n
+    llm._requires_eval = True
+    llm._seed = state.seed

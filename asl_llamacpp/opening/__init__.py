@@ -1,0 +1,1 @@
+"""A model and a document, found and opened for a command."""

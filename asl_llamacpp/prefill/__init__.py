@@ -1,0 +1,1 @@
+"""One prefill: the engine runs the layers, the policy's selector decides, a report tells."""

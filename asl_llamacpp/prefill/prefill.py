@@ -1,0 +1,248 @@
+"""One layer-wise prefill: the engine runs the layers, the policy's selector says where to prune, a report tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..engine.binding import Engine
+from ..policies import Policy
+from ..selection.compression import kept_cells, window_cells
+from ..selection.rule import Decision, Floats, Ints, token_scores
+from ..selection.selectors import selector_for
+from .describe import describe
+from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
+from .report import OnProgress, PrefillReport, Progress
+
+
+class _Prefill:
+    """State of one run: which layer is next, what was decided, and how long each phase took."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        tokens: Sequence[int],
+        headroom: int,
+        keep: int | None,
+        on_progress: OnProgress | None,
+        known: Known,
+        document: Keep,
+    ) -> None:
+        self.engine, self.policy, self.tokens = engine, policy, tokens
+        self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
+        self.known, self.document = known, document
+        self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
+        scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
+        self.selector = selector_for(policy, len(self.layers), len(tokens), scored)
+        self.window = min(getattr(policy, "window", 1), len(tokens))
+        self.kernel: int = getattr(policy, "kernel", 1)
+        # the first of two passes leaves nothing behind, once it is sure that there will be a second one
+        self.drops = policy.two_passes and self.selector.prunes and self.selector.surely_decides
+        self.phase = "shallow"
+        self.seconds = {"shallow": 0.0, "selection": 0.0, "deep": 0.0}
+        self.peak_bytes = 0
+        self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
+        self.il = 0
+        self.n_run = len(tokens)  # tokens that the next layer runs on
+        watched = [il for il in scored if document.watch is not None and il <= document.watch]
+        self.watch = watched[-1] if watched and not self.selector.prunes else None
+        self.watched: Floats | None = None
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def progress(self, il_begin: int, il_end: int, done: int, n_tokens: int) -> None:
+        if self.on_progress is not None:
+            layer = il_begin + (il_end - il_begin) * done // n_tokens
+            self.on_progress(Progress(layer, len(self.layers), done, n_tokens, self.phase))
+
+    @property
+    def compresses(self) -> bool:
+        return self.keep is not None and self.n_run > self.keep
+
+    @property
+    def decides(self) -> bool:
+        return self.selector.prunes and self.selector.decision is None and self.selector.first_scored_layer is not None
+
+    @property
+    def known_layers(self) -> int:
+        """Layers that the known tokens need not run through in this pass."""
+        return self.known.il if self.phase == "shallow" else 0
+
+    def wants_scores(self, il: int) -> bool:
+        return il == self.watch or self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
+
+    def next_run(self) -> tuple[int, bool]:
+        """Where the next run of layers ends, and whether their scores are wanted."""
+        il, n_layer = self.il, len(self.layers)
+        if il < self.known_layers:
+            self.selector.earliest = self.known.il - 1
+            if self.known.state is None:
+                return self.known.il, True
+            return il + 1, self.wants_scores(il)
+        if self.compresses or (self.drops and self.decides):
+            return il + 1, self.wants_scores(il)
+        first = self.selector.first_scored_layer
+        if not self.decides or first is None:
+            return n_layer, self.watch is not None
+        if il < first:
+            return min(first, n_layer), False
+        return min(max(il, self.selector.first_decision_layer) + 1, n_layer), True
+
+    def run_layers(self) -> Decision | None:
+        """Run the next layers, compress what they leave, and ask the selector."""
+        begin, (end, scores) = self.il, self.next_run()
+        with self.timed(self.phase):
+            if begin < self.known_layers and self.known.state is not None:
+                self.known.state.put(self.engine, begin, self.known.n)
+            products = scores and self.selector.products and self.watch is None
+            self.engine.run(begin, end, scores, products=products)
+        self.il = end
+        if self.watch is not None and begin <= self.watch < end:
+            self.watched = token_scores(self.engine.scores(self.watch), self.window, self.kernel)
+        if self.phase == "shallow" and not self.layers[begin].is_swa:
+            self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
+        decision = None
+        with self.timed("selection"):
+            for il in range(begin, end) if self.decides else ():
+                wanted = self.selector.needs_scores(il)
+                decision = decision or self.selector.observe(il, self.engine.scores(il) if wanted else None)
+        if end == begin + 1 and not self.layers[begin].is_swa:
+            self.shrink(begin)
+        return decision
+
+    def shrink(self, il: int) -> None:
+        """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used."""
+        n_head_kv = self.layers[il].n_head_kv
+        if self.document.copier is not None and self.phase == "shallow" and (self.compresses or self.drops):
+            with self.timed("copying"):
+                self.document.copier.add(il + 1)
+        if self.compresses and not self.drops:
+            assert self.keep is not None
+            with self.timed("compression"):
+                sums = self.engine.scores(il)
+                self.engine.compress(il, kept_cells(sums, n_head_kv, self.keep, self.window, self.kernel))
+        elif self.drops and self.phase == "shallow":
+            with self.timed("compression"):
+                self.engine.compress(il, window_cells(n_head_kv, self.n_run, self.window))
+
+    def go_on_with(self, positions: Ints) -> None:
+        """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
+        self.keep_document()
+        if not self.policy.two_passes:
+            with self.timed("selection"):
+                self.engine.keep(positions)
+            self.phase = "deep"
+        else:
+            self.peak_bytes = self.engine.info().kv_bytes_peak
+            self.engine.abort()
+            self.engine.begin([self.tokens[i] for i in positions], self.window, self.headroom)
+            self.phase, self.il, self.drops = "second", 0, False
+        self.n_run = len(positions)
+
+    def keep_document(self) -> None:
+        """Keep the document's state as it is now, all tokens having run through the layers so far."""
+        if self.document.n == 0 or self.phase != "shallow":
+            return
+        if self.document.copier is not None:
+            with self.timed("copying"):
+                self.document.copier.finish(self.il)
+        else:
+            with self.timed("selection"):
+                self.engine.hold(self.document.n)
+
+    def begin(self) -> None:
+        known, tokens = self.known, self.tokens
+        if known.n == 0:
+            self.engine.begin(tokens, self.window, self.headroom)
+            return
+        if known.state is not None:
+            hidden = known.state.hidden
+            self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
+        self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
+
+    def run(self) -> Decision | None:
+        """Run all layers; the decision that was acted on."""
+        acted = None
+        while self.il < len(self.layers):
+            decision = self.run_layers()
+            # behind the last layer there is nothing left to prune, but a second pass begins anew
+            if decision is not None and (self.il < len(self.layers) or self.policy.two_passes):
+                self.go_on_with(decision.positions)
+                acted = decision
+        self.keep_document()
+        return acted
+
+
+def prefill(
+    engine: Engine,
+    policy: Policy,
+    tokens: Sequence[int],
+    headroom: int = 256,
+    on_progress: OnProgress | None = None,
+    keep: int | None = None,
+    known: Known = NOTHING_KNOWN,
+    document: Keep = KEEP_NOTHING,
+) -> PrefillReport:
+    """Prefill `tokens` layer by layer under `policy`.
+
+    The context then decodes from position n, or from position select_k if the policy works in two passes and pruned:
+    see the report's `position_shift`.
+
+    Args:
+        engine: of the context to fill; what it held is dropped.
+        policy: layer numbers may be "auto". With n <= select_k no token is dropped.
+        tokens: n token ids, n > window.
+        headroom: KV cells reserved per layer for decoding; they grow when they run out.
+        on_progress: called before each ubatch; its exception stops the prefill and is raised from here.
+        keep: KV cells that each layer and KV head keeps, the window included (SnapKV's budget); None: all of them.
+        known: first tokens whose state is there, in the engine (`Engine.hold`) or on the host; at least `window`
+            tokens follow them. The selection then comes no earlier than the layer that they have run through.
+        document: first tokens whose state is to be kept as it is at the selection layer, or after the last one. The
+            engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
+
+    Raises:
+        ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
+        MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
+    """
+    start = time.perf_counter()
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document)
+    engine.progress = state.progress
+    try:
+        state.begin()
+        decision = state.run()
+        engine.end()
+    except BaseException:
+        # the engine may have ended the prefill, and kept the document, which it knows best
+        info = engine.info()
+        if (info.n_tokens > 0 or not info.held_in_cache) and not engine.set_aside():
+            engine.abort()
+        raise
+    finally:
+        engine.progress = None
+    state.seconds["total"] = time.perf_counter() - start
+
+    report = describe(engine, policy, len(tokens), state.full_cells)
+    report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
+    report.keep, report.reused = keep, known.n
+    report.reason = state.selector.reason
+    report.relative_variance = dict(state.selector.relative_variance)
+    report.seconds = state.seconds
+    if decision is not None:
+        report.selection_layer = decision.layer
+        report.forced = decision.forced
+        report.selected = decision.positions
+        report.scores, report.scores_layer = decision.scores, decision.layer
+        report.position_shift = len(tokens) - len(decision.positions) if policy.two_passes else 0
+    elif state.watched is not None:
+        report.scores, report.scores_layer = state.watched, state.watch
+    elif state.selector.decision is not None:
+        report.reason += "; but that is the last layer, and nothing deeper is left to prune"
+    return report

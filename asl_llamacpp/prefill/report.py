@@ -1,0 +1,144 @@
+"""What a prefill tells about itself: `Progress` while it runs, `PrefillReport` when it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_RANGES = 6
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a prefill: `tokens` of `n_tokens` done at layer `layer` (0-based) of `layers`, in `phase`.
+
+    `phase` is "shallow" (up to the selection layer), "deep" (after it; `n_tokens` is then the number of selected
+    tokens), "second" (the second pass of a policy that has two, over the selected tokens), or "full" (a prompt that
+    is not pruned, batch by batch through all layers).
+    """
+
+    layer: int
+    layers: int
+    tokens: int
+    n_tokens: int
+    phase: str
+
+
+OnProgress = Callable[[Progress], object]
+
+
+@dataclass(eq=False)
+class PrefillReport:
+    """What one prefill pruned, why there, and what that saved. Printing it gives a short table.
+
+    policy             the policy's text form, as `parse_policy` reads it
+    calibration        the file that the policy's constants come from; None: they are the paper's, or chosen by hand
+    n_prompt           prompt tokens
+    n_layer            layers of the model
+    selection_layer    layer (0-based) after which only the selected tokens went on; None: nothing was pruned
+    reason             why that layer, or why nothing was pruned
+    forced             selection was forced by `layer` or `l_max`, not chosen by the rule
+    selected           int32 [n_selected], positions that went on, sorted, the window included; None as above
+    scores             float32 [n_prompt - window], what the past tokens were ranked by: their pooled attention at
+                       scores_layer, summed over the heads, or heads and layers combined as the policy says (for
+                       gemfilter inner products with the last token's query, [n_prompt - 1]); None: nothing
+                       was selected. Not part of `to_dict`
+    scores_layer       the selection layer; for a document of which nothing was pruned, the layer that was looked at
+    relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
+    tau                threshold on it; None if the policy has none
+    keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
+    limit_bytes        what `kv_budget` allows `kv_bytes` to be; None: nothing was said in bytes
+    reused             tokens of the prompt whose state up to the selection layer was there from an earlier prompt
+    position_shift     a second pass put the selected tokens at positions 0..; the next token's position is
+                       n_prompt - position_shift
+    cells              KV cells in use, by layer
+    kv_bytes           bytes of all KV buffers, allocated
+    kv_bytes_full      the same, had nothing been pruned
+    peak_kv_bytes      largest kv_bytes during the prefill
+    seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression",
+                       "copying" (a document's state) and "second"
+    """
+
+    policy: str
+    n_prompt: int
+    n_layer: int
+    selection_layer: int | None = None
+    reason: str = ""
+    forced: bool = False
+    selected: NDArray[np.int32] | None = None
+    scores: NDArray[np.float32] | None = None
+    scores_layer: int | None = None
+    relative_variance: dict[int, float] = field(default_factory=dict)
+    tau: float | None = None
+    keep: int | None = None
+    limit_bytes: int | None = None
+    position_shift: int = 0
+    reused: int = 0
+    cells: list[int] = field(default_factory=list)
+    kv_bytes: int = 0
+    kv_bytes_full: int = 0
+    peak_kv_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    calibration: str | None = None
+
+    @property
+    def n_selected(self) -> int:
+        """Tokens that every layer was run on: all of them if nothing was pruned."""
+        return self.n_prompt if self.selected is None else len(self.selected)
+
+    def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
+        """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
+        values = asdict(self)
+        selected, _ = values.pop("selected"), values.pop("scores")
+        values["n_selected"] = self.n_selected
+        values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
+        values["cells"] = [int(count) for count in self.cells]
+        if include_selected:
+            values["selected"] = None if selected is None else selected.tolist()
+        return values
+
+    def __str__(self) -> str:
+        share = _percent(self.n_selected, self.n_prompt, " ({:.1f} %)")
+        layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
+        saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
+        limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
+        rows = {
+            "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
+            "prompt": f"{self.n_prompt} tokens" + (f", {self.reused} of them known" if self.reused else ""),
+            "selection": f"{layer}: {self.reason}" if self.reason else layer,
+            "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
+            "cells": _cell_ranges(self.cells),
+            "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}{limit}",
+            "KV peak": _size(self.peak_kv_bytes),
+            "seconds": ", ".join(f"{phase} {value:.2f}" for phase, value in self.seconds.items()),
+        }
+        return "\n".join(f"{title:<10} {text or '-'}" for title, text in rows.items())
+
+
+def _percent(part: int, whole: int, form: str) -> str:
+    return form.format(100 * part / whole) if whole else ""
+
+
+def _size(n_bytes: int) -> str:
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def _cell_ranges(cells: list[int]) -> str:
+    """As "layers 0-14: 7000, 15-29: 1024"; by cell count where layers alternate too often for ranges."""
+    ranges, start = [], 0
+    for count, run in groupby(cells):
+        end = start + len(list(run)) - 1
+        ranges.append(f"{start}-{end}: {count}" if end > start else f"{start}: {count}")
+        start = end + 1
+    if len(ranges) > MAX_RANGES:
+        return ", ".join(f"{count} in {layers} layers" for count, layers in Counter(cells).most_common())
+    return f"layers {', '.join(ranges)}" if ranges else ""

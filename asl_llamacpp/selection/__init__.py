@@ -1,0 +1,1 @@
+"""The mathematics of choosing tokens and cells: pure numpy, no I/O."""

@@ -1,0 +1,240 @@
+"""The maths of ASL (arXiv 2601.07667): token scores, ranks, their variance over layers, the selection rule.
+
+Pure numpy, no I/O. The past is the prompt without its last `window` tokens: these act as queries, and are
+always kept.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..policies import ASL, Heads
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+
+def pool(window_sums: Floats, kernel: int) -> Floats:
+    """Average over `kernel` (odd) neighbouring positions of each head: float32 [n_head, n_past] to the same.
+
+    Zeros count at the borders: the divisor is always `kernel`. Shifted slices are summed, instead of taking
+    differences of a running total: in float32 a small score behind a large total would lose its digits, and
+    equal neighbourhoods must give equal scores wherever they lie, for ties to be ties.
+    """
+    pooled = window_sums.astype(np.float32)
+    for shift in range(1, kernel // 2 + 1):
+        pooled[:, shift:] += window_sums[:, :-shift]
+        pooled[:, :-shift] += window_sums[:, shift:]
+    pooled /= np.float32(kernel)
+    return pooled
+
+
+def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "sum") -> Floats:
+    """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads, or their maximum ("max").
+
+    `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries.
+    The window's own columns are dropped before pooling, so that they do not leak into their neighbours.
+    """
+    n_past = max(window_sums.shape[1] - window, 0)
+    pooled = pool(window_sums[:, :n_past], kernel)
+    scores: Floats = pooled.max(axis=0) if heads == "max" else pooled.sum(axis=0)
+    return scores
+
+
+def rank(scores: Floats) -> Ints:
+    """int32 [n_past]: 1 for the largest score; of equal scores the lower position comes first."""
+    order = np.argsort(-scores, kind="stable")
+    ranks = np.empty(len(scores), dtype=np.int32)
+    ranks[order] = np.arange(1, len(scores) + 1, dtype=np.int32)
+    return ranks
+
+
+def rank_variance(rows: Ints, top: int) -> tuple[float, int]:
+    """Variance of the ranks over layers, and the size of the union of positions that it averages over.
+
+    `rows`, integers [R, n_past], are the ranks at R layers. The union holds every position among the `top`
+    best of any row; the variance is the mean over the union of each position's population variance over rows.
+    """
+    union = rows[:, (rows <= top).any(axis=0)]
+    return (float(union.var(axis=0, dtype=np.float64).mean()) if union.size else 0.0), union.shape[1]
+
+
+def selected_positions(ranks: Ints, top: int, window: int) -> Ints:
+    """Positions kept, int32, sorted: the `top` best-ranked of the past, and the `window` tokens after it."""
+    past = np.flatnonzero(ranks <= top)
+    return np.concatenate([past, np.arange(len(ranks), len(ranks) + window)]).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Select after `layer`. `forced`: by `layer` or `l_max`, not by the rule. `positions`: int32, sorted.
+
+    `scores`: those of the past tokens that the positions were chosen by, float32 [n - window].
+    """
+
+    layer: int
+    positions: Ints
+    reason: str
+    forced: bool
+    scores: Floats
+
+
+class Selector:
+    """The rule over one prefill: shown each layer in turn, it says after which one to select, and what.
+
+    `policy` must be resolved; `n_tokens` is the prompt's length. `scored_layers` names the layers that give
+    scores, None meaning all of them; sliding-window layers give none, and are left out of the variance.
+
+    After each `observe`, by layer: `variance` (V_l), `union_size`, and `relative_variance` (V_l / V_ref),
+    whose first entry is 1.0. V_ref is the first V, or with `reference="peak"` the largest so far. If V_ref is 0
+    the ranks have converged: the next scored layer gets 0.0, and selection follows it.
+    """
+
+    products = False
+
+    def __init__(self, policy: ASL, n_tokens: int, scored_layers: Iterable[int] | None = None) -> None:
+        if isinstance(policy.l_min, str) or isinstance(policy.l_max, str):
+            raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
+        self.policy = policy
+        self.n_tokens = n_tokens
+        self.prunes = n_tokens > policy.select_k
+        self.decision: Decision | None = None
+        self.variance: dict[int, float] = {}
+        self.union_size: dict[int, int] = {}
+        self.relative_variance: dict[int, float] = {}
+        self._scored = None if scored_layers is None else sorted(set(scored_layers))
+        self._start: int = policy.l_min if policy.layer is None else policy.layer
+        self._limit: int | None = policy.l_max if policy.layer is None else policy.layer
+        self._top = policy.select_k - policy.window
+        self._rows: deque[Ints] = deque(maxlen=policy.l_obs)
+        self._scores: deque[Floats] = deque(maxlen=policy.score_layers)
+        self._row_layer = self._layer = -1
+        self._fired: str | None = None
+        self.earliest = 0
+        """No selection before this layer, even if the rule has fired: a document has already gone so deep."""
+
+    @property
+    def first_scored_layer(self) -> int | None:
+        """The first layer whose scores matter; None if no layer gives any.
+
+        Without sliding-window layers l_min - l_obs + 1, or the fixed layer. With them, the rule looks as many
+        scored layers back, and a fixed layer without scores uses those of the nearest scored layer before it.
+        """
+        rule = self.policy.layer is None
+        back = max(self.policy.l_obs if rule else 1, self.policy.score_layers) - 1
+        if self._scored is None:
+            return max(self._start - back, 0)
+        if not self._scored:
+            return None
+        at = bisect_left(self._scored, self._start) if rule else bisect_right(self._scored, self._start) - 1
+        return self._scored[max(at - back, 0)]
+
+    @property
+    def first_decision_layer(self) -> int:
+        """No decision comes before this layer is done, so the layers up to it need no pause between them."""
+        return self._start
+
+    @property
+    def surely_decides(self) -> bool:
+        """Whether a layer is sure to be selected, whatever the ranks say."""
+        some = self._scored is None or bool(self._scored)
+        return self.prunes and some and self._limit is not None
+
+    def needs_scores(self, layer: int) -> bool:
+        """Whether `observe` must be given this layer's scores."""
+        first = self.first_scored_layer
+        if not self.prunes or self.decision or first is None or layer < first:
+            return False
+        return self._scored is None or layer in self._scored
+
+    def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None:
+        """The decision to select after `layer`, or None to go on. Call it for each layer from first to last.
+
+        `window_sums`, float32 [n_head, n_tokens] as `token_scores` takes it, is required where `needs_scores`
+        says so, and may be None elsewhere; layers before `first_scored_layer` may be left out. If selection
+        is forced at a layer without scores, the set is that of the latest scored layer; before any, it waits
+        for the first. Raises ValueError for layers out of order and missing, misshapen or infinite scores.
+        """
+        if layer <= self._layer:
+            raise ValueError(f"layer {layer} after layer {self._layer}: observe layers in increasing order")
+        last_given = layer if window_sums is None else layer - 1
+        for missed in range(self._layer + 1, last_given + 1):
+            if self.needs_scores(missed):
+                raise ValueError(f"the scores of layer {missed} are needed: see needs_scores")
+        self._layer = layer
+        if not self.prunes or self.decision:
+            return None
+        if window_sums is not None:
+            self._add_row(layer, window_sums)
+            self._fired = self._fired or self._evaluate(layer)
+        if layer < self.earliest:
+            return None
+        if self._fired:
+            return self._select(layer, self._fired, forced=False)
+        if self._limit is not None and layer >= self._limit and self._rows:
+            return self._select(layer, self._why_forced(layer), forced=True)
+        return None
+
+    @property
+    def reason(self) -> str:
+        """Why selection happened where it did, or, so far, why it did not."""
+        if self.decision:
+            return self.decision.reason
+        if not self.prunes:
+            return f"the prompt's {self.n_tokens} tokens fit select_k={self.policy.select_k}"
+        if self.policy.layer is not None:
+            return f"no scores at layer={self.policy.layer} or after it"
+        if not self.relative_variance:
+            return f"fewer than two layers with scores by l_min={self.policy.l_min} or after it"
+        lowest = min(self.relative_variance, key=self.relative_variance.__getitem__)
+        least = self.relative_variance[lowest]
+        return f"relative variance never below tau={self.policy.tau:g} (lowest {least:.3g}, layer {lowest})"
+
+    def _add_row(self, layer: int, window_sums: Floats) -> None:
+        if window_sums.ndim != 2 or window_sums.shape[1] != self.n_tokens:
+            raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(window_sums.shape)}")
+        scores = token_scores(window_sums, self.policy.window, self.policy.kernel, self.policy.heads)
+        if not np.isfinite(scores).all():
+            raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
+        self._scores.append(scores)
+        self._rows.append(rank(scores))
+        self._row_layer = layer
+
+    def _evaluate(self, layer: int) -> str | None:
+        """Steps 6 to 9 of the rule: record the variance, and say why it fires, or None."""
+        if self.policy.layer is not None or layer < self._start or len(self._rows) < 2:
+            return None
+        variance, self.union_size[layer] = rank_variance(np.stack(self._rows), self._top)
+        self.variance[layer] = variance
+        reference_layer = next(iter(self.variance))
+        if self.policy.reference == "peak":
+            reference_layer = max(self.variance, key=self.variance.__getitem__)
+        reference, is_reference = self.variance[reference_layer], len(self.variance) == 1
+        if reference == 0:
+            self.relative_variance[layer] = 1.0 if is_reference else 0.0
+            return None if is_reference else f"all ranks already agreed at layer {reference_layer}"
+        relative = self.relative_variance[layer] = variance / reference
+        tau = self.policy.tau
+        return f"relative variance {relative:.3g} < tau {tau:g}" if relative < tau else None
+
+    def _why_forced(self, layer: int) -> str:
+        source = "" if self._row_layer == layer else f", by the scores of layer {self._row_layer}"
+        late = "" if layer == self._limit else ", at the first layer with scores"
+        if self.policy.layer is not None:
+            return f"fixed by layer={self._limit}{source}{late}"
+        return f"forced by l_max={self._limit}{source}{late}: {self.reason}"
+
+    def _select(self, layer: int, reason: str, forced: bool) -> Decision:
+        scores, ranks = self._scores[-1], self._rows[-1]
+        if len(self._scores) > 1:
+            scores = np.max(list(self._scores), axis=0)
+            ranks = rank(scores)
+        positions = selected_positions(ranks, self._top, self.policy.window)
+        self.decision = Decision(layer, positions, reason, forced, scores)
+        return self.decision

@@ -1,0 +1,1 @@
+"""What is kept between prompts: the documents that a context knows, and their states."""

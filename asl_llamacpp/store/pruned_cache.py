@@ -1,0 +1,235 @@
+"""The KV cache of one `Llama` under a policy: what a prompt needs, what it was pruned for, what may be added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..budget.kv_shape import CELLS_PAD, KVShape
+from ..budget.plan import Plan, plan
+from ..budget.text import Budget, BudgetError
+from ..budget.worst_case import Case
+from ..engine.binding import Engine, EngineError, kv_bytes, model_layers
+from ..policies import Full, Policy, SnapKV
+from ..prefill.known import Keep, Known
+from ..prefill.prefill import prefill
+from ..prefill.read_ahead import read_ahead
+from ..prefill.report import OnProgress, PrefillReport
+from .entry import Entry
+from .store import DocumentStore
+
+HEADROOM = 256
+"""KV cells per layer reserved for the answer when a pruned prefill begins; more are added while decoding."""
+
+
+def shape_of(model: Any, n_ctx: int, params: Any) -> KVShape:
+    """KV shape of a ctypes llama_model_p in a context of these llama_context_params."""
+    return KVShape(
+        layers=tuple(model_layers(model)),
+        type_k=params.type_k,
+        type_v=params.type_v,
+        n_ctx=n_ctx,
+        n_ubatch=params.n_ubatch,
+        swa_full=params.swa_full,
+    )
+
+
+class PrunedCache:
+    """Plans and runs the layer-wise prefills of one context.
+
+    n_prompt  length of the prompt that the cache was pruned for, 0: it is not pruned
+    shift     how far the cells' positions lag behind the tokens' (a second pass numbers its tokens anew)
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        shape: KVShape,
+        budget: Budget | None,
+        store: DocumentStore,
+    ) -> None:
+        self.engine = engine
+        self.policy = policy
+        self.resolved = policy if isinstance(policy, Full) else policy.resolve(len(shape.layers))
+        self.shape = shape
+        self.budget = budget
+        self.headroom = HEADROOM
+        self.store = store
+        self.forget()
+
+    def check_store(self) -> None:
+        """ValueError if documents are to stay on a device where their cells do not."""
+        if self.store.place != "device":
+            return
+        compresses = self.budget is not None or isinstance(self.policy, SnapKV)
+        if compresses or self.policy.two_passes or self.shape.has_ring:
+            what = f"kv_policy={str(self.policy)!r}"
+            if self.budget is not None:
+                what = "kv_budget"
+            elif self.shape.has_ring:
+                what = "swa_full=False"
+            raise ValueError(
+                f"document_store='device' needs all of a document's KV on the device, and {what} does not leave it "
+                "there: use 'ram' or 'disk'"
+            )
+
+    def forget(self) -> None:
+        """The cache holds nothing that was pruned."""
+        self.n_prompt = 0
+        self.shift = 0
+
+    def plan(self, n_tokens: int) -> Plan:
+        """What a prompt of `n_tokens` gets; BudgetError if the budget cannot hold it."""
+        return plan(self.resolved, self.shape, n_tokens, self.budget, self.headroom)
+
+    def prunes(self, n_tokens: int) -> bool:
+        """Whether a prompt of `n_tokens` must be prefilled layer by layer: to be pruned, or to keep to bytes."""
+        if not 1 <= n_tokens <= self.shape.n_ctx:
+            return False  # refused elsewhere
+        planned = self.plan(n_tokens)
+        select_k = getattr(planned.policy, "select_k", n_tokens)
+        return n_tokens > min(select_k, planned.keep or n_tokens) or planned.limit is not None
+
+    def serves(self, tokens: Sequence[int]) -> bool:
+        """Whether a prompt begins with a known document, so that it is prefilled layer by layer in any case."""
+        entry, n = self.store.find(tokens)
+        return entry is not None and n < len(tokens)
+
+    def latest_layer(self, planned: Plan, n_tokens: int) -> int | None:
+        """The deepest layer that may select; the number of layers if none need; None if none will."""
+        policy = planned.policy
+        if isinstance(policy, (Full, SnapKV)) or n_tokens <= policy.select_k:
+            return None
+        case = Case(policy, self.shape, n_tokens, self.headroom)
+        return case.latest_layer(policy) if case.surely_selects(policy) else len(self.shape.layers)
+
+    def leaves_device(self, planned: Plan, n_tokens: int) -> bool:
+        """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
+        if planned.keep is not None and n_tokens > planned.keep:
+            return True
+        if planned.policy.two_passes and self.latest_layer(planned, n_tokens) is not None:
+            return True
+        return self.shape.has_ring
+
+    def _document(self, planned: Plan, tokens: Sequence[int]) -> tuple[Entry | None, Known, Keep]:
+        """The document that the prompt begins with, what is known of it, and what is to be kept."""
+        store, n = self.store, len(tokens)
+        entry, common = store.find(tokens)
+        if entry is not None:
+            store.touch(entry)
+        leaves = self.leaves_device(planned, n)
+        if leaves or store.active is not entry:
+            store.put_away()
+        n_free = n - getattr(self.policy, "window", 1)
+        known = Known()
+        if entry is not None and min(common, n_free) > 0:
+            known = store.known(entry, min(common, n_free), self.latest_layer(planned, n))
+        n_kept, watch = n_free, None
+        if entry is not None and entry.pinned:
+            n_kept, watch = common, round(0.75 * len(self.shape.layers))
+        elif store.min_tokens is None or n_free < store.min_tokens:
+            n_kept = 0
+        elif entry is not None and common < len(entry.tokens):
+            n_kept = known.n or common
+        copier = None
+        if leaves and n_kept > 0:
+            copier = store.copier(entry, np.asarray(tokens[:n_kept], dtype=np.int32))
+            n_kept = n_kept if copier is not None else 0
+        return entry, known, Keep(n_kept, copier, watch)
+
+    def _without_copy(self, document: Keep) -> Keep:
+        """For another try: what was copied in the first one may be deeper than the selection will be."""
+        return replace(document, n=0, copier=None) if document.copier is not None else document
+
+    def prefill(self, tokens: Sequence[int], on_progress: OnProgress | None) -> PrefillReport:
+        """Prefill the whole prompt; see `prefill.prefill` for the errors.
+
+        Raises BudgetError before any work if the budget cannot hold it, or after it if the buffers turn out larger
+        than planned: the cache is empty then.
+        """
+        planned = self.plan(len(tokens))
+        self.forget()
+        entry, known, document = self._document(planned, tokens)
+        arguments = (self.engine, planned.policy, tokens, self.headroom, on_progress, planned.keep)
+        try:
+            report = prefill(*arguments, known=known, document=document)
+        except EngineError:
+            if known.n == 0:
+                raise
+            document = self._without_copy(document)
+            report = prefill(*arguments, document=document)  # what was known is lost
+        if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
+            # the document's cells were allocated for a longer prompt
+            document = self._without_copy(document)
+            report = prefill(*arguments, document=document)
+        self.store.prefilled(entry, document, tokens)
+        report.policy = str(self.policy)
+        report.limit_bytes = planned.limit
+        if planned.limit is not None and report.kv_bytes > planned.limit:
+            self.engine.abort()
+            raise BudgetError(
+                f"the KV cache came to {report.kv_bytes} bytes, more than kv_budget={self.budget} allows "
+                f"({planned.limit}) and than was planned ({planned.kv_bytes}); it was dropped"
+            )
+        if self.budget is not None:
+            report.reason = f"{report.reason}; {planned.reason}"
+        self.n_prompt, self.shift = len(tokens), report.position_shift
+        return report
+
+    def read_ahead(self, entry: Entry, on_progress: OnProgress | None) -> None:
+        """Prefill a document before any question, as deep as every question needs it at least."""
+        n = len(entry.tokens)
+        planned = self.plan(n)
+        latest = self.latest_layer(planned, n)
+        il_end = min(len(self.shape.layers), len(self.shape.layers) if latest is None else latest + 1)
+        if self.store.layers(entry) >= il_end and self.store.is_whole(entry):
+            return
+        self.forget()
+        self.store.put_away()
+        copier = self.store.copier(entry, entry.tokens) if self.leaves_device(planned, n) else None
+        tokens = entry.tokens.tolist()
+        read_ahead(self.engine, tokens, il_end, on_progress, copier)
+        self.store.prefilled(entry, Keep(n, copier), tokens)
+
+    def check_room(self, n_tokens: int) -> None:
+        """BudgetError if `n_tokens` more would make the buffers grow beyond a budget in bytes; nothing is lost."""
+        if self.budget is None or self.budget.kind != "bytes":
+            return
+        layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
+        if all(layer.is_swa or layer.n_cells + n_tokens <= layer.n_cells_max for layer in layers):
+            return
+        limit = int(self.budget.value)
+        # as llama_kv_cache_layered::init_batch enlarges
+        grown = sum(
+            self.shape.layer_bytes(
+                il, self.shape.cells(layer.n_cells, max(n_tokens + CELLS_PAD, layer.n_cells // 8), il)
+            )
+            for il, layer in enumerate(layers)
+        )
+        if grown > limit:
+            raise BudgetError(
+                f"the answer needs more KV than kv_budget={self.budget} allows: {grown} bytes for the next token, the "
+                f"limit is {limit}; raise kv_budget, or ask for a shorter answer with max_tokens"
+            )
+
+
+def check_context(ctx: Any, budget: Budget | None) -> None:
+    """BudgetError if the KV cache of a context under kv_policy="full" exceeds a budget in bytes."""
+    if budget is not None and budget.kind == "bytes" and kv_bytes(ctx) > budget.value:
+        raise BudgetError(
+            f"kv_policy='full' holds n_ctx cells in every layer, {kv_bytes(ctx)} bytes, and kv_budget={budget} allows "
+            f"{int(budget.value)}: lower n_ctx, or use a policy that prunes"
+        )
+
+
+def check_prompt(n_tokens: int, budget: Budget | None) -> None:
+    """BudgetError if a prompt under kv_policy="full" has more tokens than the budget."""
+    if budget is not None and budget.kind != "bytes" and n_tokens > budget.tokens(n_tokens):
+        raise BudgetError(
+            f"kv_policy='full' keeps all {n_tokens} tokens of the prompt, kv_budget={budget} allows "
+            f"{budget.tokens(n_tokens)}: use a policy that prunes, such as kv_policy='asl' or 'snapkv'"
+        )

@@ -1,0 +1,285 @@
+"""The documents that one context knows: which one a prompt begins with, where its state is, what is dropped first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from ..budget.kv_shape import KVShape
+from ..engine.binding import Engine
+from ..prefill.document_state import DocumentState, StateCopier, in_ram, state_bytes
+from ..prefill.known import Keep, Known
+from ..selection.rule import Ints
+from .entry import Compared, Entry, KnownDocument
+from .settings import Place
+from .spool import Spool
+
+
+class DocumentStore:
+    """The documents of one context, least recently used first.
+
+    Args:
+        engine: of the context.
+        shape: of its KV cache.
+        n_embd: values of a hidden state.
+        place: where the state of a document goes while another prompt has the context.
+        limit: bytes of all states outside of the context, opened files not counted; 0: nothing is kept there.
+        min_tokens: prompts share a document if that many first tokens are the same; None: only those that were read.
+        folder: for place="disk"; None: the system's folder for temporary files.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        shape: KVShape,
+        n_embd: int,
+        place: Place = "ram",
+        limit: int = 0,
+        min_tokens: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.engine, self.shape, self.n_embd = engine, shape, n_embd
+        self.place, self.limit, self.min_tokens = place, limit, min_tokens
+        self.entries: list[Entry] = []
+        self._active: Entry | None = None
+        self._compared = Compared()
+        self._folder = folder
+        self._numbers = count()
+
+    @property
+    def active(self) -> Entry | None:
+        """The document that the context holds."""
+        if self._active is not None and self.engine.info().n_held == 0:
+            self._active = None
+        return self._active
+
+    def add(self, tokens: Sequence[int], name: str | None, state: DocumentState | None = None) -> Entry:
+        """A document that was read; with `state` it was read from a file."""
+        entry = Entry(np.asarray(tokens, dtype=np.int32), name, True, state, on_file=state is not None)
+        self.entries.append(entry)
+        return entry
+
+    def remove(self, entry: Entry) -> None:
+        """Forget a document; harmless if it is gone."""
+        self._drop(entry)
+        if self.active is entry:
+            self._active = None
+        if entry in self.entries:
+            self.entries.remove(entry)
+
+    def touch(self, entry: Entry) -> None:
+        """It is used now, so that others are dropped before it."""
+        self.entries = [*(other for other in self.entries if other is not entry), entry]
+
+    def layers(self, entry: Entry) -> int:
+        """How many layers the document has run through, 0: no state is left."""
+        active = self.engine.info().il_held if entry is self.active else 0
+        return max(active, entry.state.il if entry.state else 0, entry.parked_il)
+
+    def find(self, tokens: Sequence[int]) -> tuple[Entry | None, int]:
+        """The document that a prompt begins with, and how many tokens the two share.
+
+        One that was read must be there as a whole. Of what an earlier prompt left, half will do: the rest was that
+        prompt's question.
+        """
+        if not self._compared.is_of(tokens):
+            self._compared = Compared(tokens)
+        best, longest = None, 0
+        for entry in reversed(self.entries):
+            n = self._compared.shared(entry)
+            if entry.pinned:
+                fits = n == len(entry.tokens)
+            else:
+                enough = self.min_tokens is not None and n >= self.min_tokens
+                fits = enough and 2 * n >= len(entry.tokens) and self.layers(entry) > 0
+            if fits and n > longest:
+                best, longest = entry, n
+        return best, longest
+
+    def known(self, entry: Entry, n: int, latest: int | None) -> Known:
+        """What a prefill can start from if the document's first `n` tokens are wanted; none if that is not possible.
+
+        latest: the deepest layer that may select tokens; the number of layers: perhaps none will; None: none will.
+        """
+        il, n_layer = self.layers(entry), len(self.shape.layers)
+        # whoever has run through all layers has no hidden states left to select from
+        if il == 0 or (latest is not None and (il - 1 > latest or il == n_layer > latest)):
+            return Known()
+        if entry is not self.active and entry.parked is not None:
+            self._take_back(entry)
+        info = self.engine.info()
+        if entry is self.active and info.held_in_cache and info.il_held == il:
+            return Known(min(n, info.n_held), il)
+        if entry.state is not None and entry.state.il == il and entry.state.serves(n, self.shape):
+            return Known(n, il, entry.state)
+        return Known()
+
+    def copier(self, entry: Entry | None, tokens: Ints) -> StateCopier | None:
+        """Copies a document's state while it is prefilled; None if it would not fit the limit."""
+        if self._too_large(entry, state_bytes(self.shape, self.n_embd, len(tokens), len(self.shape.layers))):
+            return None
+        state, n = entry.state if entry is not None else None, len(tokens)
+        if state is None or not np.array_equal(state.tokens[:n], tokens) or not state.serves(n, self.shape):
+            return self._copier(DocumentState(tokens))
+        copier = self._copier(state)
+        if len(state.tokens) > n:
+            copier.shorten(n)
+        return copier
+
+    def _copier(self, state: DocumentState) -> StateCopier:
+        settle = Spool(self._folder) if self.place == "disk" else in_ram
+        return StateCopier(self.engine, self.shape, self.n_embd, state, settle)
+
+    def put_away(self) -> None:
+        """Take the document out of the context, because something else needs that: to the device, RAM or disk."""
+        entry = self.active
+        if entry is not None:
+            self._put_away(entry)
+            self._active = None
+        self._forget_empty()
+
+    def _put_away(self, entry: Entry) -> None:
+        info = self.engine.info()
+        if entry.state is not None and entry.state.il >= info.il_held:
+            return
+        size = state_bytes(self.shape, self.n_embd, len(entry.tokens), info.il_held)
+        if info.n_held < len(entry.tokens) or self._too_large(entry, size):
+            return
+        if self.place == "device":
+            number = next(self._numbers)
+            try:
+                self.engine.park(number)
+            except BaseException:
+                self._free(number)
+                raise
+            entry.parked, entry.parked_il = number, info.il_held
+        else:
+            copier = self._copier(entry.state or DocumentState(entry.tokens))
+            copier.finish(info.il_held)
+            if copier.failed:
+                return
+            entry.state, entry.on_file = copier.state, False
+        self._shrink(entry)
+
+    def export(self, entry: Entry) -> DocumentState:
+        """The document's state on the host, as deep as it is known. ValueError if nothing is."""
+        if self.layers(entry) == 0:
+            raise ValueError(f"the state of {entry.name or 'the document'} was dropped: ask it something first")
+        if entry.parked is not None:
+            self._take_back(entry)
+        info = self.engine.info()
+        deeper = entry is self.active and info.il_held > (entry.state.il if entry.state else 0)
+        if deeper and info.n_held >= len(entry.tokens):
+            state = entry.state or DocumentState(entry.tokens)
+            copier = StateCopier(self.engine, self.shape, self.n_embd, state, in_ram)
+            copier.finish(info.il_held)
+            if copier.failed:
+                raise MemoryError(f"there is no room to copy the state of {entry.name or 'the document'}")
+            return copier.state
+        if entry.state is None:
+            raise ValueError(
+                f"only a part of the state of {entry.name or 'the document'} is left: ask it something first"
+            )
+        return entry.state
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Whether all of the document's tokens have their state: a stopped question may cost the last ones."""
+        return entry is not self.active or self.engine.info().n_held >= len(entry.tokens) or entry.state is not None
+
+    def _take_back(self, entry: Entry) -> None:
+        """Put a document that lies on the device into the context."""
+        assert entry.parked is not None
+        self.put_away()
+        number, entry.parked, entry.parked_il = entry.parked, None, 0
+        try:
+            self.engine.unpark(number)
+        except BaseException:
+            self._free(number)
+            raise
+        self._active = entry
+
+    def _free(self, number: int) -> None:
+        """Free a place on the device, if it is taken."""
+        with suppress(ValueError):
+            self.engine.drop(number)
+
+    def prefilled(self, entry: Entry | None, document: Keep, tokens: Sequence[int]) -> None:
+        """A prompt was prefilled, and its first `document.n` tokens were kept: they are the document from now on."""
+        self._forget_empty()
+        closed = entry is not None and entry.pinned and entry not in self.entries
+        if document.n == 0 or closed or (document.copier is not None and document.copier.failed):
+            return
+        ids = np.asarray(tokens[: document.n], dtype=np.int32)
+        if entry is None:
+            entry = Entry(ids)
+        elif not np.array_equal(entry.tokens, ids):
+            self._drop(entry)
+            entry.tokens = ids
+        self.touch(entry)
+        if document.copier is not None:
+            if entry.state is None or document.copier.state.il > entry.state.il:
+                entry.state, entry.on_file = document.copier.state, False
+            self._shrink(entry)
+        else:
+            self._active = entry
+
+    def infos(self) -> list[KnownDocument]:
+        """All documents, the one used last first."""
+        return [self.info(entry) for entry in reversed(self.entries)]
+
+    def info(self, entry: Entry) -> KnownDocument:
+        il = self.layers(entry)
+        place: str | None = None
+        if entry is self.active:
+            place = "context"
+        elif entry.parked is not None:
+            place = "device"
+        elif entry.state is not None:
+            place = "file" if entry.on_file else self.place
+        size = state_bytes(self.shape, self.n_embd, len(entry.tokens), il) if il else 0
+        return KnownDocument(entry.name, len(entry.tokens), il, size, place)
+
+    def _bytes(self, entry: Entry) -> int:
+        """Bytes outside of the context that the limit counts."""
+        if entry.parked is not None:
+            return state_bytes(self.shape, self.n_embd, len(entry.tokens), entry.parked_il)
+        return entry.state.n_bytes if entry.state is not None and not entry.on_file else 0
+
+    def _too_large(self, entry: Entry | None, size: int) -> bool:
+        if size <= self.limit:
+            return False
+        if entry is not None and entry.pinned:
+            warnings.warn(
+                f"the state of {entry.name} takes {size} bytes, more than document_limit={self.limit}: it is not kept, "
+                "and the next question may have to prefill the document again",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return True
+
+    def _drop(self, entry: Entry) -> None:
+        if entry.parked is not None:
+            self._free(entry.parked)
+            entry.parked, entry.parked_il = None, 0
+        entry.state = None
+
+    def _forget_empty(self) -> None:
+        """Beginnings of prompts of which no state is left."""
+        self.entries = [entry for entry in self.entries if entry.pinned or self.layers(entry) > 0]
+
+    def _shrink(self, spared: Entry) -> None:
+        """Drop the least recently used states until the rest fits the limit."""
+        for entry in list(self.entries):
+            if sum(map(self._bytes, self.entries)) <= self.limit:
+                return
+            if entry is not spared and self._bytes(entry):
+                self._drop(entry)
+                if not entry.pinned:
+                    self.entries.remove(entry)
+        if self._bytes(spared) > self.limit:
+            self._drop(spared)
