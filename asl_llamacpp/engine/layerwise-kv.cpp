@@ -1,9 +1,6 @@
 #include "layerwise-kv.h"
 
-#include "llama-impl.h"
-
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -327,58 +324,6 @@ void llama_layerwise_kv::grow(llama_kv_cache & kv, uint32_t kv_size, const std::
     kv.v_cells[0] = std::move(cells_new);
 }
 
-template<typename T>
-static void fill_rows(T * data, T keep, T drop, int64_t n_kv, const std::vector<int64_t> & n_seen) {
-    for (size_t i = 0; i < n_seen.size(); ++i) {
-        T * row = data + i*n_kv;
-
-        std::fill(row,             row + n_seen[i], keep);
-        std::fill(row + n_seen[i], row + n_kv,      drop);
-    }
-}
-
-bool llama_layerwise_kv::set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch) {
-    const auto & cells = kv.v_cells[0];
-
-    const uint32_t n_used = cells.get_used();
-
-    const bool is_plain = kv.n_seq_max == 1 && kv.swa_type == LLAMA_SWA_TYPE_NONE && !kv.hparams.use_alibi
-        && !ubatch.is_pos_2d() && ubatch.n_tokens > 1;
-
-    if (!is_plain || cells.used_max_p1() != n_used) {
-        return false;
-    }
-    for (uint32_t j = 1; j < n_used; ++j) {
-        if (cells.pos_get(j) <= cells.pos_get(j - 1)) {
-            return false;
-        }
-    }
-
-    const int64_t n_kv = dst->ne[0];
-
-    // of each token: the number of cells that it attends to
-    std::vector<int64_t> n_seen(ubatch.n_tokens);
-
-    uint32_t j = 0;
-    for (uint32_t i = 0; i < ubatch.n_tokens; ++i) {
-        while (j > 0 && cells.pos_get(j - 1) > ubatch.pos[i]) {
-            j--;
-        }
-        while (j < n_used && cells.pos_get(j) <= ubatch.pos[i]) {
-            j++;
-        }
-        n_seen[i] = std::min<int64_t>(j, n_kv);
-    }
-
-    if (dst->type == GGML_TYPE_F16) {
-        fill_rows((ggml_fp16_t *) dst->data, ggml_fp32_to_fp16(0.0f), ggml_fp32_to_fp16(-INFINITY), n_kv, n_seen);
-    } else {
-        fill_rows((float *) dst->data, 0.0f, -INFINITY, n_kv, n_seen);
-    }
-
-    return true;
-}
-
 size_t llama_layerwise_kv::n_layers(const llama_kv_cache & kv) {
     return kv.layers.size();
 }
@@ -401,62 +346,4 @@ size_t llama_layerwise_kv::v_bytes(const llama_kv_cache & kv, int32_t il) {
 
 size_t llama_layerwise_kv::bytes(const llama_kv_cache & kv) {
     return kv.total_size();
-}
-
-//
-// llama_layerwise_group
-//
-
-const llama_kv_cache * llama_layerwise_group::kv_of(int32_t il) const {
-    if (llama_layerwise_kv::has_layer(*kv_base, il)) {
-        return kv_base;
-    }
-
-    return kv_swa && llama_layerwise_kv::has_layer(*kv_swa, il) ? kv_swa : nullptr;
-}
-
-size_t llama_layerwise_group::bytes() const {
-    return llama_layerwise_kv::bytes(*kv_base) + (kv_swa ? llama_layerwise_kv::bytes(*kv_swa) : 0);
-}
-
-uint32_t llama_layerwise_group::n_cells() const {
-    return kv_base->get_size();
-}
-
-uint32_t llama_layerwise_group::n_used() const {
-    return kv_base->get_cells(0).get_used();
-}
-
-bool llama_layerwise_group::join(llama_layerwise_group & next) {
-    if (!llama_layerwise_kv::joinable(*kv_base, *next.kv_base) || (kv_swa && !llama_layerwise_kv::joinable(*kv_swa, *next.kv_swa))) {
-        return false;
-    }
-
-    llama_layerwise_kv::join(*kv_base, *next.kv_base);
-    if (kv_swa) {
-        llama_layerwise_kv::join(*kv_swa, *next.kv_swa);
-    }
-
-    il_end = next.il_end;
-
-    return true;
-}
-
-llama_memory_context_ptr llama_layerwise_group::init(std::vector<llama_ubatch> ubatches) {
-    auto sinfos_base = kv_base->prepare(ubatches);
-    if (sinfos_base.empty()) {
-        return nullptr;
-    }
-
-    if (!kv_swa) {
-        return std::make_unique<llama_kv_cache_context>(kv_base, std::move(sinfos_base), std::move(ubatches));
-    }
-
-    auto sinfos_swa = kv_swa->prepare(ubatches);
-    if (sinfos_swa.empty()) {
-        return nullptr;
-    }
-
-    return std::make_unique<llama_kv_cache_iswa_context>(
-            static_cast<llama_kv_cache_iswa *>(mem.get()), std::move(sinfos_base), std::move(sinfos_swa), std::move(ubatches));
 }

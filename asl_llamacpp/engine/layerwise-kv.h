@@ -1,20 +1,18 @@
 #pragma once
 
-// Layer groups: ordinary KV caches that hold a range of layers, are built layer by layer and can be enlarged and joined.
+// Access to the insides of llama_kv_cache: ordinary KV caches that are built layer by layer, enlarged, joined and compressed.
 
 #include "llama-kv-cache.h"
 #include "llama-kv-cache-iswa.h"
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <utility>
 #include <vector>
 
 // a context for the metadata of n_tensors tensors whose data lie elsewhere; throws std::bad_alloc
 ggml_context_ptr llama_layerwise_make_ctx(size_t n_tensors);
 
-// access to the insides of llama_kv_cache: build one layer by layer, enlarge it, join two
 struct llama_layerwise_kv {
     // take over what the constructor derives from the layers, which an empty cache has not seen
     static void inherit(llama_kv_cache & kv, const llama_kv_cache & like);
@@ -71,30 +69,4 @@ private:
 
     // a layer of kv_size cells shaped like another one; throws std::bad_alloc
     static std::pair<kv_layer, ctx_buf> make_layer(const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft);
-};
-
-// layers il_begin <= il < il_end with cells of their own
-struct llama_layerwise_group {
-    int32_t il_begin = 0;
-    int32_t il_end   = 0;
-
-    std::unique_ptr<llama_memory_i> mem;
-
-    // the caches inside of mem, kv_swa is nullptr without sliding-window layers
-    llama_kv_cache * kv_base = nullptr;
-    llama_kv_cache * kv_swa  = nullptr;
-
-    bool has(int32_t il) const { return il_begin <= il && il < il_end; }
-
-    const llama_kv_cache * kv_of(int32_t il) const;
-
-    size_t   bytes()   const;
-    uint32_t n_cells() const; // allocated
-    uint32_t n_used()  const;
-
-    // move the layers of the group behind this one into it, if they hold the same cells
-    bool join(llama_layerwise_group & next);
-
-    // the memory context for these ubatches, nullptr if the cells do not suffice
-    llama_memory_context_ptr init(std::vector<llama_ubatch> ubatches);
 };

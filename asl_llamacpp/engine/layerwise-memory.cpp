@@ -1,5 +1,6 @@
 #include "layerwise-memory.h"
 
+#include "layerwise-memory-context.h"
 #include "layerwise-state.h"
 
 #include "llama-batch.h"
@@ -11,12 +12,6 @@
 #include <atomic>
 #include <new>
 #include <stdexcept>
-
-//
-// llama_kv_cache_layered
-//
-
-static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
 
 // there is one sequence only; llama_kv_cache would end the process
 static void check_state_seq(llama_seq_id seq_id) {
@@ -48,213 +43,6 @@ llama_kv_cache_layered::llama_kv_cache_layered(
     compressed.assign(n_layer_, false);
 
     new_layout();
-}
-
-llama_layerwise_group llama_kv_cache_layered::make_empty(
-        const llama_hparams & hparams, uint32_t n_cells, bool swa_full,
-        const llama_memory_i::layer_filter_cb & filter) const {
-    llama_layerwise_group res;
-
-    if (hparams.swa_type == LLAMA_SWA_TYPE_NONE) {
-        auto kv = std::make_unique<llama_kv_cache>(
-                model, hparams, type_k, type_v, v_trans, cparams.offload_kqv, cparams.kv_unified, n_cells,
-                cparams.n_seq_max, 1, hparams.n_swa, hparams.swa_type, nullptr, filter, nullptr, nullptr);
-
-        res.kv_base = kv.get();
-        res.mem     = std::move(kv);
-    } else {
-        auto kv = std::make_unique<llama_kv_cache_iswa>(
-                model, hparams, type_k, type_v, v_trans, cparams.offload_kqv, swa_full, cparams.kv_unified, n_cells,
-                cparams.n_seq_max, cparams.n_ubatch, 1, nullptr, filter, nullptr, nullptr);
-
-        res.kv_base = kv->get_base();
-        res.kv_swa  = kv->get_swa();
-        res.mem     = std::move(kv);
-    }
-
-    return res;
-}
-
-llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa) {
-    // the constructor warns about a full-size SWA cache each time, so it is made full afterwards
-    llama_layerwise_group res = make_empty(model.hparams, n_cells, false, [](int32_t) { return false; });
-    if (res.kv_swa && (swa_full || n_cells_swa > 0)) {
-        llama_layerwise_kv::set_size(*res.kv_swa, n_cells_swa > 0 ? n_cells_swa : n_cells);
-    }
-
-    res.il_begin = il_begin;
-    res.il_end   = il_end;
-
-    llama_layerwise_kv::inherit(*res.kv_base, *reserve.kv_base);
-    if (res.kv_swa) {
-        llama_layerwise_kv::inherit(*res.kv_swa, *reserve.kv_swa);
-    }
-
-    for (int32_t il = il_begin; il < il_end; ++il) {
-        const bool is_swa = reserve.kv_swa && model.hparams.is_swa(il);
-
-        const auto & like = is_swa ? *reserve.kv_swa : *reserve.kv_base;
-
-        // a layer without attention has no KV
-        if (!llama_layerwise_kv::has_layer(like, il) || model.hparams.n_embd_k_gqa(il) == 0) {
-            continue;
-        }
-
-        llama_layerwise_kv::add_layer(is_swa ? *res.kv_swa : *res.kv_base, like, il, buft_of(il));
-
-        note_peak(res.bytes());
-    }
-
-    return res;
-}
-
-ggml_backend_buffer_type_t llama_kv_cache_layered::buft_of(int32_t il) const {
-    return cparams.offload_kqv ? ggml_backend_dev_buffer_type(model.dev_layer(il)) : ggml_backend_cpu_buffer_type();
-}
-
-uint32_t llama_kv_cache_layered::n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const {
-    // the transposed V (no flash attention) is strided by the number of cells, so it cannot grow layer by layer
-    return v_trans ? n_ctx : std::min<uint32_t>(n_ctx, GGML_PAD(n_tokens + n_headroom, CELLS_PAD));
-}
-
-void llama_kv_cache_layered::push(llama_layerwise_group && group) {
-    join_last();
-
-    groups.push_back(std::move(group));
-
-    new_layout();
-}
-
-void llama_kv_cache_layered::join_last() {
-    if (groups.size() < 2) {
-        return;
-    }
-
-    if (groups[groups.size() - 2].join(groups.back())) {
-        groups.pop_back();
-
-        new_layout();
-    }
-}
-
-bool llama_kv_cache_layered::reopen(int32_t il_end, uint32_t n_tokens, uint32_t n_more, uint32_t n_headroom) {
-    if (groups.empty() || groups.front().il_end < il_end) {
-        return false;
-    }
-
-    groups.erase(groups.begin() + 1, groups.end());
-
-    compressed.assign(n_layer_, false);
-    pos_removable = 0;
-
-    auto & group = groups.front();
-
-    group.il_end = il_end;
-
-    llama_layerwise_kv::truncate(*group.kv_base, il_end);
-    if (group.kv_swa) {
-        llama_layerwise_kv::truncate(*group.kv_swa, il_end);
-    }
-
-    new_layout();
-
-    group.mem->seq_rm(0, n_tokens, -1);
-
-    if (group.n_used() != n_tokens) {
-        return false;
-    }
-
-    // a ring of cells may have overwritten what the next tokens' windows reach back to
-    if (group.kv_swa && llama_layerwise_kv::n_layers(*group.kv_swa) > 0) {
-        const llama_pos p0 = std::max<llama_pos>(0, (llama_pos) n_tokens - (llama_pos) model.hparams.n_swa);
-
-        if (group.kv_swa->seq_pos_min(0) > p0 || group.kv_swa->seq_pos_max(0) != (llama_pos) n_tokens - 1) {
-            return false;
-        }
-    }
-
-    const uint32_t n_cells = n_cells_for(n_tokens + n_more, n_headroom);
-    if (n_cells > group.n_cells()) {
-        grow(group, n_cells);
-    }
-
-    return true;
-}
-
-llama_layerwise_group llama_kv_cache_layered::make_filled(
-        int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom) {
-    const uint32_t n_held = first + tokens.size();
-
-    llama_layerwise_group res = make_group(il, il + 1, n_cells_for(n_held + n_more, n_headroom));
-
-    // the cache without the layer gets cells too: what is found there is looked up in the cells
-    for (auto * kv : { res.kv_base, res.kv_swa }) {
-        if (kv) {
-            llama_layerwise_kv::fill(*kv, first, tokens);
-        }
-    }
-
-    return res;
-}
-
-const llama_kv_cache * llama_kv_cache_layered::like(int32_t il) const {
-    return model.hparams.n_embd_k_gqa(il) == 0 ? nullptr : reserve.kv_of(il);
-}
-
-llama_layerwise_group llama_kv_cache_layered::take_first() {
-    llama_layerwise_group res = std::move(groups.front());
-
-    groups.erase(groups.begin());
-
-    new_layout();
-
-    return res;
-}
-
-void llama_kv_cache_layered::put_first(llama_layerwise_group && group) {
-    groups.insert(groups.begin(), std::move(group));
-
-    new_layout();
-}
-
-void llama_kv_cache_layered::compress(
-        int32_t il, const std::vector<int32_t> & cells, uint32_t n_head_kv, uint32_t n_window, uint32_t n_headroom,
-        ggml_backend_t backend) {
-    auto & kv = *groups.back().kv_base;
-
-    const uint32_t n_old  = kv.get_cells(0).get_used();
-    const uint32_t n_kept = cells.size()/n_head_kv;
-
-    pos_removable = kv.get_cells(0).pos_get(n_old - n_window);
-
-    llama_layerwise_kv::compress(kv, n_cells_for(n_kept, n_headroom), cells, n_head_kv, n_window, backend,
-            [this](size_t n_bytes) { note_peak(n_bytes); });
-
-    compressed[il] = true;
-
-    new_layout();
-}
-
-void llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_cells) {
-    const auto on_alloc = [this](size_t n_bytes) { note_peak(n_bytes); };
-
-    // graphs hold views of the old buffers
-    new_layout();
-
-    if (group.kv_swa) {
-        // as the constructor of llama_kv_cache_iswa sizes it
-        const uint32_t n_seq = cparams.kv_unified ? cparams.n_seq_max : 1;
-        const uint32_t n_swa = swa_full ? n_cells
-            : GGML_PAD(std::min(n_cells, model.hparams.n_swa*n_seq + cparams.n_ubatch), CELLS_PAD);
-
-        if (n_swa > group.kv_swa->get_size()) {
-            llama_layerwise_kv::grow(*group.kv_swa, n_swa, on_alloc);
-        }
-    }
-
-    llama_layerwise_kv::grow(*group.kv_base, n_cells, on_alloc);
-
-    n_grow_++;
 }
 
 llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) {
@@ -583,30 +371,6 @@ void llama_kv_cache_layered::read_groups(llama_io_read_i & io, llama_seq_id seq_
     }
 }
 
-void llama_kv_cache_layered::reset_peak() {
-    n_bytes_peak = bytes();
-}
-
-const llama_layerwise_group * llama_kv_cache_layered::group_of(int32_t il) const {
-    for (const auto & group : groups) {
-        if (group.has(il)) {
-            return &group;
-        }
-    }
-
-    return nullptr;
-}
-
-size_t llama_kv_cache_layered::bytes() const {
-    size_t res = 0;
-
-    for (const auto & group : groups) {
-        res += group.bytes();
-    }
-
-    return res;
-}
-
 bool llama_kv_cache_layered::is_empty() const {
     for (const auto & group : groups) {
         if (group.n_used() > 0 || (group.kv_swa && group.kv_swa->get_cells(0).get_used() > 0)) {
@@ -617,70 +381,6 @@ bool llama_kv_cache_layered::is_empty() const {
     return true;
 }
 
-void llama_kv_cache_layered::note_peak(size_t n_bytes_extra) {
-    n_bytes_peak = std::max(n_bytes_peak, bytes() + n_bytes_extra);
-}
-
 void llama_kv_cache_layered::new_layout() {
     layout = next_layout();
-}
-
-//
-// llama_kv_cache_layered_context
-//
-
-llama_kv_cache_layered_context::llama_kv_cache_layered_context(llama_memory_status status) : status(status) {}
-
-llama_kv_cache_layered_context::llama_kv_cache_layered_context(
-        std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout) :
-    ctxs(std::move(ctxs)), il_groups(std::move(il_groups)), n_real(n_real), layout_(layout),
-    status(LLAMA_MEMORY_STATUS_SUCCESS) {
-    for (const auto & ctx : this->ctxs) {
-        status = llama_memory_status_combine(status, ctx->get_status());
-    }
-}
-
-bool llama_kv_cache_layered_context::next() {
-    bool res = true;
-
-    for (size_t i = 0; i < n_real; ++i) {
-        res = ctxs[i]->next() && res;
-    }
-
-    return res;
-}
-
-bool llama_kv_cache_layered_context::apply() {
-    bool res = true;
-
-    for (size_t i = 0; i < n_real; ++i) {
-        res = ctxs[i]->apply() && res;
-    }
-
-    return res;
-}
-
-llama_memory_status llama_kv_cache_layered_context::get_status() const {
-    return status;
-}
-
-const llama_ubatch & llama_kv_cache_layered_context::get_ubatch() const {
-    return ctxs[0]->get_ubatch();
-}
-
-uint32_t llama_kv_cache_layered_context::n_groups() const {
-    return ctxs.size();
-}
-
-uint32_t llama_kv_cache_layered_context::group_of(int32_t il) const {
-    // layers behind the trunk (next-token prediction) are built only by graphs that never use this memory
-    return il < (int32_t) il_groups.size() ? il_groups[il] : 0;
-}
-
-const llama_memory_context_i * llama_kv_cache_layered_context::group(uint32_t ig) const {
-    return ctxs[ig].get();
-}
-
-uint64_t llama_kv_cache_layered_context::layout() const {
-    return layout_;
 }

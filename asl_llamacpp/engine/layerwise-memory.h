@@ -6,7 +6,7 @@
 // range of layers and has its own cells. A prompt in which nothing was pruned has one group. The buffers of each layer
 // are allocated on their own, when the layer is about to run, and grow while decoding.
 
-#include "layerwise-kv.h"
+#include "layerwise-group.h"
 
 #include <cstdint>
 #include <map>
@@ -114,6 +114,8 @@ public:
     uint64_t n_grow()     const { return n_grow_; }
 
 private:
+    static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
+
     const llama_model   & model;
     const llama_cparams & cparams;
 
@@ -159,38 +161,4 @@ private:
 
     void note_peak(size_t n_bytes_extra);
     void new_layout();
-};
-
-class llama_kv_cache_layered_context : public llama_memory_context_i {
-public:
-    // used for errors
-    explicit llama_kv_cache_layered_context(llama_memory_status status);
-
-    // one memory context per group of layers
-    //   n_real: the first n_real contexts are stepped and applied, the others only serve the graph builder
-    llama_kv_cache_layered_context(
-            std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout);
-
-    bool next()  override;
-    bool apply() override;
-
-    llama_memory_status  get_status() const override;
-    const llama_ubatch & get_ubatch() const override;
-
-    uint32_t n_groups()           const override;
-    uint32_t group_of(int32_t il) const override;
-
-    const llama_memory_context_i * group(uint32_t ig) const override;
-
-    uint64_t layout() const override;
-
-private:
-    std::vector<llama_memory_context_ptr> ctxs;
-
-    std::vector<int32_t> il_groups; // layer -> group
-
-    size_t   n_real  = 0;
-    uint64_t layout_ = 0;
-
-    llama_memory_status status;
 };

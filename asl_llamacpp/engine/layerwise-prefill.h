@@ -5,9 +5,8 @@
 #include "layerwise.h"
 
 #include "layerwise-graph.h"
+#include "layerwise-hidden.h"
 #include "layerwise-memory.h"
-
-#include "ggml-cpp.h"
 
 #include <cstdint>
 #include <map>
@@ -31,27 +30,6 @@ struct llama_layerwise_exception : std::runtime_error {
 [[noreturn]] inline void llama_layerwise_fail(llama_layerwise_status status, const std::string & what) {
     throw llama_layerwise_exception(status, what);
 }
-
-// hidden states between the layers
-struct llama_layerwise_hidden {
-    ggml_context_ptr        ctx;
-    ggml_backend_buffer_ptr buf;
-
-    ggml_tensor * t = nullptr; // F32 [n_embd, n_tokens]
-
-    // throws std::bad_alloc
-    void alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens);
-
-    size_t bytes() const;
-
-    llama_layerwise_hidden copy_to(ggml_backend_buffer_type_t buft) const;
-
-    // n rows from i_src on into dst from i_dst on
-    void copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const;
-
-    // the rows at these indices, which are strictly increasing
-    llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
-};
 
 // the prefill of one context, step by step; the steps throw llama_layerwise_exception or std::bad_alloc
 struct llama_layerwise {

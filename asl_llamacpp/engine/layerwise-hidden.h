@@ -1,0 +1,29 @@
+#pragma once
+
+#include "ggml-backend.h"
+#include "ggml-cpp.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+// hidden states between the layers
+struct llama_layerwise_hidden {
+    ggml_context_ptr        ctx;
+    ggml_backend_buffer_ptr buf;
+
+    ggml_tensor * t = nullptr; // F32 [n_embd, n_tokens]
+
+    // throws std::bad_alloc
+    void alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens);
+
+    size_t bytes() const;
+
+    llama_layerwise_hidden copy_to(ggml_backend_buffer_type_t buft) const;
+
+    // n rows from i_src on into dst from i_dst on
+    void copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const;
+
+    // the rows at these indices, which are strictly increasing
+    llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
+};

@@ -1,0 +1,234 @@
+// A range of layers on all tokens that are left, ubatch after ubatch.
+
+#include "layerwise-prefill.h"
+
+#include "llama-arch.h"
+#include "llama-batch.h"
+#include "llama-context.h"
+#include "llama-model.h"
+
+#include <algorithm>
+#include <new>
+
+llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
+    auto data = std::make_shared<llama_ubatch::data_t>();
+
+    const uint32_t n_pos = ctx.model.hparams.n_pos_per_embd();
+
+    data->token.assign(tokens.begin() + i0, tokens.begin() + i0 + n);
+    for (uint32_t j = 0; j < n_pos; ++j) {
+        data->pos.insert(data->pos.end(), pos.begin() + i0, pos.begin() + i0 + n);
+    }
+
+    data->n_seq_id   .assign(n, 1);
+    data->seq_id_data.assign(n, 0);
+    data->seq_id_unq .assign(1, 0);
+    data->seq_idx    .assign(LLAMA_MAX_SEQ, -1);
+    data->output     .assign(n, 0);
+
+    data->seq_idx[0]    = 0;
+    data->output[n - 1] = output;
+
+    for (size_t i = 0; i < n; ++i) {
+        data->seq_id    .push_back(&data->seq_id_data[i]);
+        data->batch_idxs.push_back(i0 + i);
+    }
+
+    llama_ubatch res {
+        /*.b_equal_seqs =*/ false,
+        /*.n_tokens     =*/ (uint32_t) n,
+        /*.n_seq_tokens =*/ 1,
+        /*.n_seqs       =*/ (uint32_t) n,
+        /*.n_seqs_unq   =*/ 1,
+        /*.n_pos        =*/ n_pos,
+
+        /*.token        =*/ data->token.data(),
+        /*.embd         =*/ nullptr,
+        /*.pos          =*/ data->pos.data(),
+        /*.n_seq_id     =*/ data->n_seq_id.data(),
+        /*.seq_id       =*/ data->seq_id.data(),
+        /*.seq_id_unq   =*/ data->seq_id_unq.data(),
+        /*.seq_idx      =*/ data->seq_idx.data(),
+        /*.output       =*/ data->output.data(),
+        /*.data         =*/ data,
+    };
+
+    return res;
+}
+
+void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
+    require_active();
+
+    if (il_begin != il_next) {
+        llama_layerwise_invalid("the next layer to run is " + std::to_string(il_next) + ", not " + std::to_string(il_begin));
+    }
+    if (il_end <= il_begin || il_end > n_layer()) {
+        llama_layerwise_invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
+    }
+
+    if (scoring < LLAMA_LAYERWISE_SCORING_NONE || scoring > LLAMA_LAYERWISE_SCORING_PRODUCTS) {
+        llama_layerwise_invalid("there is no scoring " + std::to_string(scoring));
+    }
+
+    const size_t n_tokens = tokens.size();
+    const size_t n_ubatch = ctx.cparams.n_ubatch;
+
+    scores.clear();
+
+    struct running_t {
+        explicit running_t(llama_layerwise & lw) : lw(lw) { lw.running = true; lw.aborted = false; }
+        ~running_t() { lw.running = false; }
+
+        llama_layerwise & lw;
+    } guard(*this);
+
+    const bool in_place = n_before > 0 && held.in_cache;
+
+    if (in_place && il_end != held.il) {
+        llama_layerwise_invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
+    }
+    if (n_before > 0 && !in_place && (il_end != il_begin + 1 || !filled.has(il_begin))) {
+        llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
+    }
+
+    llama_layerwise_group group_new;
+    if (n_before == 0) {
+        group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+    } else if (!in_place) {
+        group_new = std::move(filled);
+        filled    = llama_layerwise_group();
+    }
+
+    llama_layerwise_group & group = in_place ? mem.first_group() : group_new;
+
+    // the hidden states follow the layers, so that they cross to another device once, not with every layer there
+    ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
+
+    if (!hidden.t && il_end < n_layer()) {
+        hidden.alloc(buft, ctx.model.hparams.n_embd, n_tokens);
+    } else if (hidden.t && ggml_backend_buffer_get_type(hidden.buf.get()) != buft) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
+        hidden = hidden.copy_to(buft);
+    }
+
+    llama_layerwise_pass pass;
+
+    pass.il_begin = il_begin;
+    pass.il_end   = il_end;
+    pass.n_layer  = n_layer();
+    pass.hidden   = hidden.t;
+    pass.products = scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS;
+
+    const size_t i_window = n_tokens - n_window;
+
+    for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
+        const size_t n = std::min(n_ubatch, n_tokens - i0);
+
+        const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
+
+        if (!go_on || aborted || (ctx.abort_callback && ctx.abort_callback(ctx.abort_callback_data))) {
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+        }
+
+        pass.i_token  = i0;
+        pass.i_window = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
+
+        run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
+
+        if (pass.i_window >= 0) {
+            read_scores(pass);
+        }
+    }
+
+    if (!in_place) {
+        mem.push(std::move(group_new));
+    }
+    if (n_before > 0 && il_end == held.il) {
+        join_held();
+    }
+
+    il_next = il_end;
+}
+
+void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output) {
+    const llama_ubatch ubatch = make_ubatch(i0, n, output);
+
+    const auto mctx = mem.init_pass(group, ubatch);
+    if (!mctx) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(n) + " tokens");
+    }
+
+    ggml_status status = GGML_STATUS_SUCCESS;
+
+    ctx.n_outputs = output ? 1 : 0;
+    ctx.layerwise = &pass;
+
+    llm_graph_result * res = nullptr;
+    try {
+        res = ctx.process_ubatch(ubatch, LLM_GRAPH_TYPE_DEFAULT, mctx.get(), status);
+    } catch (...) {
+        ctx.layerwise = nullptr;
+        throw;
+    }
+
+    ctx.layerwise = nullptr;
+
+    if (!res) {
+        if (!pass.error.empty()) {
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+                std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
+        }
+
+        switch (status) {
+            case GGML_STATUS_ABORTED:      llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+            case GGML_STATUS_ALLOC_FAILED: throw std::bad_alloc();
+            default:                       llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED,  "the backend failed to compute a graph");
+        }
+    }
+
+    if (output) {
+        read_logits(*res);
+    }
+}
+
+void llama_layerwise::read_scores(const llama_layerwise_pass & pass) {
+    ggml_backend_sched_synchronize(ctx.sched.get());
+
+    const int64_t n_tokens = n_before + (int64_t) tokens.size();
+
+    std::vector<float> row_data;
+
+    for (const auto & [il, t] : pass.scores) {
+        const int64_t n_kv   = t->ne[0];
+        const int64_t n_head = t->ne[1];
+
+        row_data.resize(n_kv*n_head);
+        ggml_backend_tensor_get(t, row_data.data(), 0, row_data.size()*sizeof(float));
+
+        auto & dst = scores[il];
+        dst.n_cells = n_tokens;
+        dst.data.resize(n_head*n_tokens);
+
+        // the window may span several ubatches, each seeing the cells so far: the sums add up
+        for (int64_t h = 0; h < n_head; ++h) {
+            for (int64_t i = 0; i < std::min(n_kv, n_tokens); ++i) {
+                dst.data[h*n_tokens + i] += row_data[h*n_kv + i];
+            }
+        }
+    }
+}
+
+void llama_layerwise::read_logits(const llm_graph_result & res) {
+    ggml_tensor * t_logits = res.get_logits();
+
+    if (t_logits == nullptr || !ctx.logits.has_data()) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "the model has no logits");
+    }
+
+    ggml_backend_t backend = ggml_backend_sched_get_tensor_backend(ctx.sched.get(), t_logits);
+
+    ggml_backend_tensor_get_async(backend, t_logits, ctx.logits.data, 0, ctx.model.vocab.n_tokens()*sizeof(float));
+
+    ctx.output_ids[0] = 0;
+    ctx.output_swaps.clear();
+}
