@@ -1,7 +1,8 @@
 """Long documents on your own machine: llama-cpp-python's Llama with layer-wise, pruned prefill (ASL).
 
 from asl_llamacpp import Llama
-llm = Llama("model.gguf", n_ctx=8192, kv_policy="asl")
+llm = Llama("model.gguf", n_ctx=8192)
+answer = llm.read("contract.pdf").ask("Who may end the contract, and when?")
 """
 
 from .engine.library import use_patched_library
@@ -17,14 +18,15 @@ from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError  
 from .files.asldoc import DocumentFileError, DocumentMismatchError  # noqa: E402
 from .files.fingerprint import StateMismatchError  # noqa: E402
 from .llama.llama import Llama  # noqa: E402
+from .opening.document import EXAMPLE  # noqa: E402
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy  # noqa: E402
 from .prefill.report import PrefillReport, Progress  # noqa: E402
 from .store.entry import KnownDocument  # noqa: E402
-
-__version__ = "0.1.0"
+from .version import __version__  # noqa: E402
 
 __all__ = [
     "ASL",
+    "EXAMPLE",
     "ASL2Pass",
     "Answer",
     "AnswerStream",
@@ -48,5 +50,6 @@ __all__ = [
     "StateMismatchError",
     "Turn",
     "UnsupportedModelError",
+    "__version__",
     "parse_policy",
 ]

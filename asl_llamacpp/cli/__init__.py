@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import ask, calibrate, chat, demo, eval, info, plan, rpc_server
+from . import ask, calibrate, chat, demo, eval, info, plan, rpc_server, version
 
 app = typer.Typer(
     name="asl-llamacpp",
@@ -12,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.callback()(version.program)
 app.command("ask")(ask.ask)
 app.command("calibrate")(calibrate.calibrate)
 app.command("chat")(chat.chat)

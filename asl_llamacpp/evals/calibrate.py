@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..files.fingerprint import model_fingerprint
 from ..opening import models
+from ..version import __version__
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
@@ -51,7 +51,7 @@ class Found:
         return {
             "measured": {
                 "date": date.today(),
-                "version": version("asl_llamacpp"),
+                "version": __version__,
                 "lengths": list(self.lengths),
                 "budgets": list(BUDGETS),
                 "prompts": self.tasks,

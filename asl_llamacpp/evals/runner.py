@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..files.fingerprint import model_fingerprint
 from ..opening import models
+from ..version import __version__
 from .jobs import Job, answer_all
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts
@@ -64,7 +64,7 @@ def run(
     if n_samples < 1 or not (tasks and lengths and compared and seeds):
         raise ValueError("there is nothing to evaluate: give a task, a length, a policy, a seed and samples")
     done = {key_of(line) for line in repair(out) if not (retry_errors and "error" in line)}
-    facts = {"model_name": path.name, "version": version("asl_llamacpp")}
+    facts = {"model_name": path.name, "version": __version__}
     fingerprint = model_fingerprint(path)
     with Prompts(path) as prompts:
         opened = [open_task(name, prompts, data) for name in expand(tasks)]

