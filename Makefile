@@ -29,7 +29,7 @@ help:
 	@echo "make demo        answer a question over a long document with the default model"
 	@echo "make test        build, and run the whole test suite (PYTEST_ARGS=...)"
 	@echo "make sanitize    fuzz the C API under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@echo "make lint        ruff and mypy; make format rewrites"
+	@echo "make lint        ruff, mypy, and which wing imports which; make format rewrites"
 	@echo "make libraries   build asl_llamacpp/lib"
 	@echo "make architectures  prove which architectures work, write their list and the README's table"
 	@echo "make wheel       wheels for machines without a compiler, into dist/"
@@ -46,6 +46,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy asl_llamacpp vendor
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ from ..documents.answer import Answer, AnswerStream
 from ..documents.chat_prompt import Turn
 from ..documents.document import QUESTION_ROOM, Document
 from ..documents.history import fit_history
-from ..documents.reading import Overflow
+from ..documents.shelf import Overflow
 from ..llama.llama import Llama
 from ..opening import models
 from ..opening.document import SAVED_SUFFIX, Loaded, open_loaded
@@ -140,7 +140,7 @@ class ChatSession:
 
     def _serves(self) -> bool:
         """Whether questions can start from the state that the document has."""
-        cache, entry = self.llm._cache, self.document.entry
+        cache, entry = self.llm.pruned_cache, self.document.entry
         if cache is None or entry is None:
             return False
         n = len(self.document.tokens)

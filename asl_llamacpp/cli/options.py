@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from ..documents import reading
+from ..documents import shelf
 
 BATCH = 512
 
@@ -48,7 +48,7 @@ TypeK: TypeAlias = Annotated[str, typer.Option(help="Type of K, such as f16 or q
 TypeV: TypeAlias = Annotated[str, typer.Option(help="Type of V.")]
 
 
-def how_to_overflow(overflow: OnOverflow, sections: bool) -> reading.Overflow:
+def how_to_overflow(overflow: OnOverflow, sections: bool) -> shelf.Overflow:
     """What both options together say."""
     return "sections" if sections or overflow is OnOverflow.sections else "error"
 

@@ -5,49 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ..prefill.report import PrefillReport
-from .evidence import Part, Span, spans, top_tokens
+from .attention import Attention
+from .evidence import Span
 from .heat_map import write_heat_map
-
-if TYPE_CHECKING:
-    from .document import Document
-    from .sections import SectionReport
-
-SHOWN_SHARE = 1 / 8
-"""Share of the tokens that count as evidence where nothing was pruned."""
+from .protocols import Asked
 
 
-@dataclass(frozen=True, eq=False)
-class Attention:
-    """What the end of a prompt attended to in a document.
+@dataclass(frozen=True)
+class SectionReport:
+    """How one section of a long document was read: its place, and what was kept of it.
 
-    parts    the document's text
-    offsets  int64 [n + 1], where its n tokens begin in that text
-    scores   float32 [n], their pooled attention at `layer`; 0 for tokens within the observation window
-    kept     bool [n], which of them went deeper; None: nothing was pruned
+    start, end     character offsets in the document's text
+    n_tokens       of the section
+    n_passages     of its evidence that the answer was made from
+    selection_layer as in `PrefillReport`
     """
 
-    parts: Sequence[Part]
-    offsets: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    kept: NDArray[np.bool_] | None
-    layer: int
-
-    @cached_property
-    def shown(self) -> NDArray[np.bool_]:
-        """bool [n]: the tokens that were kept, or, where nothing was pruned, those with the most attention."""
-        return top_tokens(self.scores, SHOWN_SHARE) if self.kept is None else self.kept
-
-    @cached_property
-    def evidence(self) -> list[Span]:
-        return spans(self.shown, self.scores, self.offsets, self.parts)
+    start: int
+    end: int
+    n_tokens: int
+    n_passages: int
+    selection_layer: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +51,7 @@ class Answer:
     finish_reason: str
     usage: dict[str, int]
     question: str
-    document: Document
+    document: Asked
     attention: Attention | None
     sections: Sequence[SectionReport] = ()
 
@@ -122,9 +104,7 @@ class AnswerStream(Iterator[str]):
     report  of the prefill, once the first piece is there
     """
 
-    def __init__(
-        self, document: Document, question: str, chunks: Iterator[Any], n_prompt: int, max_tokens: int
-    ) -> None:
+    def __init__(self, document: Asked, question: str, chunks: Iterator[Any], n_prompt: int, max_tokens: int) -> None:
         self._document, self._question, self._n_prompt = document, question, n_prompt
         self._max_tokens = max_tokens
         self._prompt = self._n_evaluated = 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import llama_cpp
 import numpy as np
@@ -18,13 +16,12 @@ from ..budget.text import size_text
 from ..prefill.report import PrefillReport
 from ..sources import Source
 from ..store.entry import Entry, KnownDocument
-from .answer import Answer, AnswerStream, Attention
+from .answer import Answer, AnswerStream
+from .attention import Attention
 from .chat_prompt import Frame, Turn, document_tokens, frame
-from .evidence import Part
 from .offsets import char_offsets
-
-if TYPE_CHECKING:
-    from .reading import Reading
+from .protocols import Model
+from .text import DocumentText
 
 QUESTION_ROOM = 64
 """Tokens that a question and its answer take at least."""
@@ -32,39 +29,6 @@ QUESTION_ROOM = 64
 
 class ContextOverflow(ValueError):
     """The document, the question and the answer do not fit the context; nothing was cut."""
-
-
-@dataclass(frozen=True)
-class DocumentText:
-    """The text of one or more sources, one after another; with several, each has its name above it."""
-
-    text: str
-    parts: tuple[Part, ...]
-
-    @classmethod
-    def of(cls, sources: Sequence[Source]) -> DocumentText:
-        pieces: list[str] = []
-        parts: list[Part] = []
-        length = 0
-        for source in _named_apart(sources):
-            head = ("\n\n" if pieces else "") + (f"{source.name}\n\n" if len(sources) > 1 else "")
-            body = source.text.lstrip("\n").rstrip()
-            start = len(source.text) - len(source.text.lstrip("\n"))
-            parts.append(Part(source, length + len(head), start, len(body)))
-            pieces += [head, body]
-            length += len(head) + len(body)
-        return cls("".join(pieces), tuple(parts))
-
-
-def _named_apart(sources: Sequence[Source]) -> list[Source]:
-    """With a number behind names that occur twice, so that evidence says which one is meant."""
-    seen: Counter[str] = Counter()
-    apart = []
-    for source in sources:
-        seen[source.name] += 1
-        n = seen[source.name]
-        apart.append(source if n == 1 else replace(source, name=f"{source.name} ({n})"))
-    return apart
 
 
 class Document:
@@ -81,7 +45,7 @@ class Document:
     """
 
     def __init__(
-        self, llm: Reading, content: DocumentText, name: str, saved: tuple[Sequence[int], int] | None = None
+        self, llm: Model, content: DocumentText, name: str, saved: tuple[Sequence[int], int] | None = None
     ) -> None:
         self._llm = llm
         self.content = content
@@ -101,7 +65,7 @@ class Document:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(dict.fromkeys(part.source for part in self.content.parts))  # type: ignore[misc]
+        return tuple(dict.fromkeys(part.source for part in self.content.parts))
 
     @property
     def text(self) -> str:
@@ -120,7 +84,7 @@ class Document:
     @property
     def state(self) -> KnownDocument | None:
         """Where its state is, and how large; None under kv_policy="full", which keeps none."""
-        return self._llm.document_state(self)
+        return self._llm.shelf.state(self)
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -242,7 +206,7 @@ class Document:
         The selection then comes no earlier than at the latest layer that the policy may choose. Nothing to do under
         kv_policy="full", or where it was done already.
         """
-        self._llm.prefill_document(self)
+        self._llm.shelf.prefill(self)
 
     def save(self, path: str | Path) -> int:
         """Write text, tokens and state into a file for `Llama.open_document`; its size in bytes.
@@ -254,14 +218,12 @@ class Document:
             ValueError: under kv_policy="full" there is no state to save.
             OSError: the file cannot be written; an older one is as it was.
         """
-        from .saved_document import save_document
-
-        return save_document(self._llm, self, path)
+        return self._llm.shelf.save(self, path)
 
     def close(self) -> None:
         """Forget the document and its state; harmless if that was done before."""
         self._closed = True
-        self._llm.forget_document(self)
+        self._llm.shelf.forget(self)
 
     def __str__(self) -> str:
         llm = self._llm
@@ -274,7 +236,7 @@ class Document:
             "tokens": f"{self.n_tokens:,}, and {self.n_head} of the chat template before them",
             "context": f"{fits} n_ctx={llm.n_ctx()}",
         }
-        rows |= llm.document_needs(self)
+        rows |= llm.shelf.needs(self)
         if known is not None:
             place = (
                 "nothing is known yet" if known.place is None else f"{known.layers} layers have run, in: {known.place}"

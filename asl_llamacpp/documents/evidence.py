@@ -9,46 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..selection.rule import rank
 from .passages import letters_before, passages
+from .text import Part
 
 FIRST_TOKENS = 4
 """The first tokens of a document draw attention whatever they say, so they count nothing for a passage's score."""
 
 LAST_TOKENS = 64
 """Tokens shortly before the question are favoured for being near: the last ones count less and less, down to 0."""
-
-
-class Source(Protocol):
-    """One file or page that the document is made of."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def text(self) -> str: ...
-
-    def place(self, offset: int, /) -> tuple[int | None, str | None]:
-        """Page and section of a character offset in `text`, each None where there is none."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """`length` characters of `source` from `start_in_source` on; `start_in_document` is where the document has them."""
-
-    source: Source
-    start_in_document: int
-    start_in_source: int
-    length: int
-
-    @property
-    def text(self) -> str:
-        return self.source.text[self.start_in_source : self.start_in_source + self.length]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import Part, Span, check_lengths
+from .evidence import Span, check_lengths
 from .heat_text import SHADES, document_html
+from .text import Part
 
 ENDINGS = (".html", ".htm")
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..selection.rule import rank
-from .evidence import Part, Span, place_text
+from .evidence import Span, place_text
+from .text import Part
 
 SHARES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 """The strongest shade is for the best 1 % of the kept tokens, the next one up to 2.5 %, and so on."""

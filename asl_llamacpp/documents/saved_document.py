@@ -14,8 +14,8 @@ from ..files.fingerprint import fingerprint
 from ..prefill.document_state import DocumentState, LayerKV
 from ..sources import Mark, Source
 from .chat_prompt import document_tokens, has_chat_template
-from .document import Document, DocumentText
-from .evidence import Part
+from .document import Document
+from .text import DocumentText, Part
 
 _OF_TEXT = ("model", "tokenizer")
 """What the tokens of a document depend on."""
@@ -56,9 +56,8 @@ def template_hash(llm: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def save_document(llm: Any, document: Document, path: str | Path) -> int:
+def save_document(llm: Any, document: Document, state: DocumentState, path: str | Path) -> int:
     """See `Document.save`."""
-    state = llm.export_document(document)
     sources: list[Source] = []
     parts = []
     for part in document.content.parts:
@@ -87,13 +86,13 @@ def save_document(llm: Any, document: Document, path: str | Path) -> int:
     return write_document_file(path, header, arrays)
 
 
-def open_document(llm: Any, path: Path) -> Document:
-    """See `Llama.open_document`."""
+def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState]:
+    """See `Llama.open_document`; the document is not registered yet."""
     file = open_document_file(path)
     try:
         saved = {str(name): str(value) for name, value in file.header["fingerprint"].items()}
         own = document_fingerprint(llm)
-        if llm.kv_shape is None:  # stock llama.cpp evaluates the text anew
+        if llm.shelf.kv_shape is None:  # stock llama.cpp evaluates the text anew
             saved, own = ({name: values[name] for name in _OF_TEXT} for values in (saved, own))
         check_matches(saved, own, path)
         name, content = saved_content(file)
@@ -104,7 +103,7 @@ def open_document(llm: Any, path: Path) -> Document:
         document = Document(llm, content, name, (state.tokens.tolist(), n_head))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
-    return llm.register_document(document, state)  # type: ignore[no-any-return]
+    return document, state
 
 
 def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
@@ -129,8 +128,8 @@ def _state(llm: Any, file: DocumentFile) -> DocumentState:
     if len(firsts) < n_layer:
         shapes["hidden"] = (n, llm.n_embd())
     for il, first in enumerate(firsts):
-        if llm.kv_shape is not None:
-            shapes[f"k.{il}"], shapes[f"v.{il}"] = ((n - first, size) for size in llm.kv_shape.row_bytes(il))
+        if llm.shelf.kv_shape is not None:
+            shapes[f"k.{il}"], shapes[f"v.{il}"] = ((n - first, size) for size in llm.shelf.kv_shape.row_bytes(il))
     fits = 0 < len(firsts) <= n_layer and arrays.keys() == names | {"tokens", *shapes} and min(firsts) >= 0
     fits = fits and all(arrays[name].shape == shape for name, shape in shapes.items())
     tokens = np.array(arrays["tokens"], dtype=np.int32)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .answer import AnswerStream
+from .answer import AnswerStream, SectionReport
 from .chat_prompt import Turn, document_tokens
-from .document import Document, DocumentText
-from .evidence import Part, Span, attention
-
-if TYPE_CHECKING:
-    from .reading import Reading
+from .dividing import SECTION_TOKENS, cut_out, divide
+from .document import Document
+from .evidence import Span, attention
+from .protocols import Model
+from .text import DocumentText
 
 GAP = "\n[...]\n"
 """Stands between two passages that are not neighbours."""
@@ -22,88 +21,11 @@ GAP = "\n[...]\n"
 SPARE_TOKENS = 32
 """Passages that were cut out may take a few tokens more than within the text."""
 
-SECTION_TOKENS = 256
-"""A section longer than the context is cut at paragraphs, but no piece is shorter than this."""
-
-
-@dataclass(frozen=True)
-class SectionReport:
-    """How one section of a long document was read: its place, and what was kept of it.
-
-    start, end     character offsets in the document's text
-    n_tokens       of the section
-    n_passages     of its evidence that the answer was made from
-    selection_layer as in `PrefillReport`
-    """
-
-    start: int
-    end: int
-    n_tokens: int
-    n_passages: int
-    selection_layer: int | None
-
-
-def borders(content: DocumentText) -> list[int]:
-    """Where the text may be divided: at sources, sections and pages, and at paragraphs; offsets, sorted."""
-    places = {0, len(content.text)}
-    for part in content.parts:
-        shift = part.start_in_document - part.start_in_source
-        end = part.start_in_document + part.length
-        places.add(part.start_in_document)
-        places |= {mark.start + shift for mark in part.source.marks if 0 <= mark.start + shift < end}  # type: ignore[attr-defined]
-    return sorted(places)
-
-
-def divide(content: DocumentText, offsets: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Ranges of the text, in order and without gaps, of at most `most` tokens each.
-
-    `offsets`: where the tokens begin, as `Document.offsets`. A range ends at the last border of a source, a section or
-    a page that it reaches, else at the last paragraph or line, else wherever it must.
-    """
-    starts = np.asarray(offsets)
-    text, places = content.text, borders(content)
-    ranges = []
-    begin = 0
-    while begin < len(text):
-        i = int(np.searchsorted(starts, begin))
-        reach = int(starts[min(i + most, len(starts) - 1)])
-        end = reach
-        if reach < len(text):
-            least = int(starts[min(i + min(SECTION_TOKENS, most // 2), len(starts) - 1)])
-            inside = [place for place in places if least < place <= reach]
-            paragraph, line = text.rfind("\n\n", least, reach), text.rfind("\n", least, reach)
-            end = inside[-1] if inside else paragraph + 2 if paragraph >= 0 else line + 1 if line >= 0 else reach
-        end = max(end, begin + 1)
-        ranges.append((begin, end))
-        begin = end
-    return ranges
-
-
-def cut_out(content: DocumentText, ranges: Sequence[tuple[int, int]], gap: str = "") -> DocumentText:
-    """The text of these ranges, in order, `gap` between two that are not neighbours; parts follow."""
-    pieces: list[str] = []
-    parts: list[Part] = []
-    length, before = 0, 0
-    for start, end in ranges:
-        if pieces and start > before:
-            pieces.append(gap)
-            length += len(gap)
-        for part in content.parts:
-            first = max(start, part.start_in_document)
-            last = min(end, part.start_in_document + part.length)
-            if first < last:
-                source_start = part.start_in_source + first - part.start_in_document
-                parts.append(Part(part.source, length + first - start, source_start, last - first))
-        pieces.append(content.text[start:end])
-        length += end - start
-        before = end
-    return DocumentText("".join(pieces), tuple(parts))
-
 
 class SectionedDocument(Document):
     """A document whose questions are put to each section in turn if it does not fit the context as a whole."""
 
-    def __init__(self, llm: Reading, content: DocumentText, name: str) -> None:
+    def __init__(self, llm: Model, content: DocumentText, name: str) -> None:
         super().__init__(llm, content, name)
         self._sections: list[tuple[tuple[int, int], Document]] = []
         self._most = 0
@@ -122,7 +44,8 @@ class SectionedDocument(Document):
         union = cut_out(self.content, ranges, GAP)
         if self._union is not None:
             self._union.close()
-        self._union = self._llm.register_document(Document(self._llm, union, self.name))
+        self._union = Document(self._llm, union, self.name)
+        self._llm.shelf.register(self._union)
         answers = self._union._stream(question, history, max_tokens, sampling)
         answers.sections = reports
         return answers
@@ -134,7 +57,7 @@ class SectionedDocument(Document):
         found: list[tuple[float, int, tuple[int, int]]] = []
         read = []
         for i, (place, section) in enumerate(self._divided(room)):
-            self._llm.reset()  # type: ignore[no-untyped-call]
+            self._llm.reset()
             self._llm.eval(section.prompt(question, history))
             report = self._llm.last_prefill
             seen = section.attention(report) if report is not None else None
@@ -175,7 +98,9 @@ class SectionedDocument(Document):
 
     def _section(self, place: tuple[int, int], i: int) -> Document:
         content = cut_out(self.content, [place])
-        return self._llm.register_document(Document(self._llm, content, f"{self.name}, part {i + 1}"))
+        section = Document(self._llm, content, f"{self.name}, part {i + 1}")
+        self._llm.shelf.register(section)
+        return section
 
     def _in_document(self, span: Span) -> tuple[int, int]:
         for part in self.content.parts:

@@ -46,9 +46,9 @@ class SharedLlama:
     """
 
     def __init__(self, llm: Llama) -> None:
-        if llm._engine is None or llm._cache is None:
+        if llm._engine is None or llm.pruned_cache is None:
             raise ValueError("a policy that prunes is needed, so that the context can be run layer by layer")
-        self.llm, self.engine, self.shape = llm, llm._engine, llm._cache.shape
+        self.llm, self.engine, self.shape = llm, llm._engine, llm.pruned_cache.shape
         self.prompt: RecordedPrompt | None = None
 
     def record(self, tokens: Sequence[int], tail: int) -> RecordedPrompt:
@@ -66,11 +66,12 @@ class SharedLlama:
         llm.reset()
         store = _RecordedStore(self.engine, self.shape, llm.n_embd(), self.prompt, self.prompt.n_layer)
         llm._policy, llm._budget = policy, budget
-        llm._cache = PrunedCache(self.engine, policy, self.shape, budget, store)
-        planned = llm._cache.plan(len(self.prompt.tokens))
+        llm.pruned_cache = PrunedCache(self.engine, policy, self.shape, budget, store)
+        planned = llm.pruned_cache.plan(len(self.prompt.tokens))
         store.il = self.prompt.depth(planned.policy)
         # the engine does not compress the last known layer unless it has compressed one before
-        if self.prompt.scored[:1] == [store.il - 1] and llm._cache.leaves_device(planned, len(self.prompt.tokens)):
+        leaves = llm.pruned_cache.leaves_device(planned, len(self.prompt.tokens))
+        if leaves and self.prompt.scored[:1] == [store.il - 1]:
             store.il -= 1
 
 

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp
-import numpy as np
 
 from ..budget.text import Budget, parse_budget
-from ..documents.reading import Reading
+from ..documents.document import Document
+from ..documents.shelf import Overflow, Shelf
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
 from ..engine.devices import OnDevices, remote_devices
 from ..engine.support import unsupported_reason
 from ..files.calibration import calibrated
 from ..files.model_file import default_model
 from ..policies import Policy
-from ..prefill.describe import whole_report
-from ..prefill.report import OnProgress, PrefillReport, Progress
-from ..store.pruned_cache import PrunedCache, check_context, check_prompt, shape_of
+from ..prefill.report import OnProgress, PrefillReport
+from ..store.entry import KnownDocument
+from ..store.pruned_cache import PrunedCache, check_context, shape_of
 from ..store.settings import DOCUMENT_LIMIT, Place, check_store
 from ..store.store import DocumentStore
-from . import state
-from .generation import Closed, GuardedGeneration
-from .saved_state import KeepsState
+from . import pickled, state
+from .evaluation import PrunedEvaluation
+from .generation import Closed
 
 
-class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
+class Llama(OnDevices, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
@@ -103,10 +101,11 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
-        self._store_options = check_store(document_min, document_store, document_limit, document_folder)
+        self.store_options = check_store(document_min, document_store, document_limit, document_folder)
         self.last_prefill: PrefillReport | None = None
+        self.fallback_format: str | None = None
         self._engine: Engine | None = None
-        self._cache: PrunedCache | None = None
+        self.pruned_cache: PrunedCache | None = None
         self.rpc_servers = rpc_servers
         self._devices = remote_devices(rpc_servers)
         if rpc_servers is not None:
@@ -139,9 +138,9 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
                 engine = Engine(self._ctx.ctx)
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
-                store = DocumentStore(engine, shape, self.n_embd(), **self._store_options)
-                self._cache = PrunedCache(engine, self._policy, shape, self._budget, store)
-                self._cache.check_store()
+                store = DocumentStore(engine, shape, self.n_embd(), **self.store_options)
+                self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store)
+                self.pruned_cache.check_store()
                 self._engine = engine
         except Exception as error:
             reason = unsupported_reason(self._model.model) if hasattr(self, "_model") else None
@@ -158,141 +157,87 @@ class Llama(Reading, KeepsState, OnDevices, GuardedGeneration):
             self.fallback_format = self.chat_format
         if self.lora_path and not self._lora_adapter:
             raise RuntimeError(f"Failed to initialize LoRA adapter from lora path: {self.lora_path}")
-        self._fit_buffers()
-
-    def _fit_buffers(self) -> None:
-        """Room for n_ctx tokens in what the parent sizes by the argument."""
-        if len(self.input_ids) < self._n_ctx:
-            self.input_ids = state.with_rows(self.input_ids, self._n_ctx)
-        if self.n_batch < len(self.scores) < self._n_ctx:  # logits_all
-            self.scores = state.with_rows(self.scores, self._n_ctx)
-
-    @property
-    def kv_policy(self) -> Policy:
-        """The policy, fixed when the object is made: the KV cache is laid out for it."""
-        return self._policy
-
-    @property
-    def kv_budget(self) -> Budget | None:
-        """What the KV cache may hold, fixed when the object is made."""
-        return self._budget
-
-    def reset(self) -> None:
-        """Forget the evaluated tokens."""
-        super().reset()  # type: ignore[no-untyped-call]
-        if self._cache is not None:
-            self._cache.forget()
+        state.fit_buffers(self)
 
     def close(self) -> None:
         """Free the model and the context. ValueError while a prefill runs: not from `on_progress`."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None and engine.running:
             raise ValueError("a prefill is running: raise an exception to stop it, and close the object afterwards")
-        self._engine = self._cache = None
+        self._engine = self.pruned_cache = None
         if hasattr(self, "_stack"):
             super().close()
             closed: Any = Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
 
-    def eval(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens after those evaluated so far.
+    # ---- documents -------------------------------------------------------------------------------------------------
 
-        A prompt longer than the policy's `select_k` is prefilled layer by layer and pruned. More prompt tokens
-        after it are prefilled together with it, anew, unless `kv_reuse`; a single token is decoded.
+    def read(
+        self,
+        *files: str | os.PathLike[str],
+        text: str | None = None,
+        name: str = "text",
+        overflow: Overflow = "error",
+    ) -> Document:
+        """A document to ask questions of, made of files, of `text`, or of both, one after another.
+
+        Args:
+            files: text, Markdown, HTML, PDF, DOCX or EPUB, told apart by what is in them; "-" is standard input.
+            text: more text, which comes last.
+            name: what to call it.
+            overflow: what to do about a question when the document does not fit `n_ctx`. "error": refuse it, with the
+                numbers; "sections": ask each section, and answer from the evidence of all.
+
+        Nothing is evaluated yet.
 
         Raises:
-            ValueError: the tokens do not fit `n_ctx`; nothing was evaluated.
+            ValueError: there is nothing to read, or a file is empty or cannot be read as text.
+            OSError: a file is not there, or may not be read.
         """
-        tokens = list(tokens)
-        n_past, n_total = self.n_tokens, self.n_tokens + len(tokens)
-        if n_total > self._n_ctx:
-            raise ValueError(
-                f"{n_total} tokens do not fit the context of n_ctx={self._n_ctx}: "
-                "shorten the prompt or raise n_ctx (nothing was cut)"
-            )
-        if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
-            self._eval_more(tokens)
-        elif n_past == 0 and self._cache is not None and self._cache.serves(tokens):
-            self._eval_pruned(tokens)
-        elif not self._prunes(n_total):
-            self._eval_whole(tokens)
-        elif n_past > 0 and self._n_pruned and self.kv_reuse:
-            self._eval_more(tokens)
-        else:
-            self._eval_pruned([*self._input_ids[:n_past].tolist(), *tokens])
-        if self._stage == "prompt":
-            self._stage = "decode"
+        return self.shelf.read(files, text, name, overflow)
 
-    def _eval_more(self, tokens: list[int]) -> None:
-        """The parent's evaluation on top of what the cache holds, at the positions that follow its last cell."""
-        cache = self._cache
-        if cache is not None:
-            cache.check_room(len(tokens))
-        if cache is None or not cache.shift:
-            super().eval(tokens)
-            return
-        self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
-        for i in range(0, len(tokens), self.n_batch):
-            part = tokens[i : i + self.n_batch]
-            position, end = self.n_tokens - cache.shift, self.n_tokens + len(part)
-            self._batch.set_batch(batch=part, n_past=position, logits_all=self._logits_all)
-            self._ctx.decode(self._batch)
-            self.input_ids[self.n_tokens : end] = part
-            if self._logits_all:
-                logits = np.ctypeslib.as_array(
-                    llama_cpp.llama_get_logits(self._ctx.ctx), shape=(len(part), self._n_vocab)
-                )
-                self.scores[self.n_tokens : end] = logits
-            self.n_tokens = end
+    def open_document(self, path: str | os.PathLike[str]) -> Document:
+        """A document as `Document.save` wrote it: it costs reading the file, not a prefill.
 
-    def _eval_whole(self, tokens: Sequence[int]) -> None:
-        """The parent's evaluation of a prompt, with progress and a report."""
-        start = time.perf_counter()
-        self.n_prompts += 1
-        if self._cache is None:
-            check_prompt(self.n_tokens + len(tokens), self._budget)
-        elif self.n_tokens == 0:
-            self._cache.store.put_away()
-        n_layer = llama_cpp.llama_model_n_layer(self._model.model)
-        for i in range(0, len(tokens), self.n_batch):
-            if self.on_progress is not None:
-                self.on_progress(Progress(n_layer * i // len(tokens), n_layer, i, len(tokens), "full"))
-            super().eval(tokens[i : i + self.n_batch])
-        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self._policy, self.n_tokens)
-        self.last_prefill.seconds = {"total": time.perf_counter() - start}
-        self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
-
-    def _eval_pruned(self, tokens: list[int]) -> None:
-        assert self._cache is not None
-        self._refuse_images()
-        n = len(tokens)
-        self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
-        self.n_prompts += 1
-        self.last_prefill = self._cache.prefill(tokens, self.on_progress)
-        self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
-        self.input_ids[:n] = tokens
-        self.n_tokens, self._requires_eval = n, False
-        if self._logits_all and n <= len(self.scores):
-            self.scores[: n - 1] = np.nan
-            logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
-            self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
+        Raises:
+            DocumentFileError: the file is damaged, or no such file, or of a newer version (a ValueError).
+            DocumentMismatchError: it was saved with another model, tokenizer, context setting or build (also one).
+            OSError: it is not there, or may not be read.
+        """
+        return self.shelf.open(path)
 
     @property
-    def _n_pruned(self) -> int:
-        """Length of the prompt that the cache was pruned for, 0: it is not pruned."""
-        return 0 if self._cache is None else self._cache.n_prompt
+    def shelf(self) -> Shelf:
+        """What documents ask of this object; made anew each time, since it must not keep it alive."""
+        return Shelf(self)
 
-    def _prunes(self, n_tokens: int) -> bool:
-        """Whether a prompt of n_tokens is prefilled layer by layer."""
-        return self._cache is not None and self._cache.prunes(n_tokens)
+    @property
+    def documents(self) -> list[KnownDocument]:
+        """The documents whose beginning a prompt may have, the one used last first: see `document_min`."""
+        return self.shelf.known()
 
-    def _may_reuse(self, tokens: list[int]) -> bool:
-        """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
-        cache, n_pruned = self._cache, self._n_pruned
-        if cache is None:
-            return True
-        if n_pruned == 0:
-            return not (self._prunes(len(tokens)) or cache.serves(tokens))
-        if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
-            return False
-        return len(tokens) == n_pruned or self.kv_reuse
+    # ---- states ----------------------------------------------------------------------------------------------------
+
+    def save_state(self) -> llama_cpp.LlamaState:
+        """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
+        return state.save(self)
+
+    def load_state(self, saved: llama_cpp.LlamaState) -> None:
+        """Restore a state that this policy, model and build saved; the parent's own states are refused.
+
+        Raises:
+            StateMismatchError: it belongs to something else; nothing was changed.
+            ValueError: it holds more tokens than n_ctx; nothing was changed.
+            RuntimeError: the data is damaged; the object is then empty and usable.
+        """
+        state.load(self, saved)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return pickled.values_of(self, super().__getstate__())  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        saved, calibration = pickled.take_own(values)
+        super().__setstate__(values)  # type: ignore[no-untyped-call]
+        self.calibration = calibration
+        if saved is not None:
+            self.load_state(saved)

@@ -31,6 +31,14 @@ def _pointer(data: bytes) -> Any:
     return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
 
 
+def fit_buffers(llm: Any) -> None:
+    """Room for n_ctx tokens in what the parent sizes by the argument."""
+    if len(llm.input_ids) < llm._n_ctx:
+        llm.input_ids = with_rows(llm.input_ids, llm._n_ctx)
+    if llm.n_batch < len(llm.scores) < llm._n_ctx:  # logits_all
+        llm.scores = with_rows(llm.scores, llm._n_ctx)
+
+
 def save(llm: Any) -> llama_cpp.LlamaState:
     """llama-cpp-python's LlamaState with a `fingerprint`, written straight into its place: one copy, not three.
 
@@ -54,12 +62,16 @@ def save(llm: Any) -> llama_cpp.LlamaState:
         llama_state_size=size,
         seed=llm._seed,
     )
+    cache = llm.pruned_cache
     state.fingerprint = fingerprint(llm)  # type: ignore[attr-defined]
+    state.n_pruned = 0 if cache is None else cache.n_prompt  # type: ignore[attr-defined]
+    state.shift = 0 if cache is None else cache.shift  # type: ignore[attr-defined]
+    state.last_prefill = llm.last_prefill  # type: ignore[attr-defined]
     return state
 
 
 def check(llm: Any, state: llama_cpp.LlamaState) -> None:
-    """Whether `load` may be called.
+    """Whether `load` may go on.
 
     Raises:
         StateMismatchError: see `check_fingerprint`.
@@ -71,6 +83,24 @@ def check(llm: Any, state: llama_cpp.LlamaState) -> None:
 
 
 def load(llm: Any, state: llama_cpp.LlamaState) -> None:
+    """See `Llama.load_state`."""
+    check(llm, state)
+    cache = llm.pruned_cache
+    if cache is not None:
+        cache.store.put_away()
+    try:
+        _put(llm, state)
+    except Exception:
+        llm.last_prefill = None
+        llm.reset()
+        llm._ctx.kv_cache_clear()
+        raise
+    if cache is not None:
+        cache.n_prompt, cache.shift = getattr(state, "n_pruned", 0), getattr(state, "shift", 0)
+    llm.last_prefill = getattr(state, "last_prefill", None)
+
+
+def _put(llm: Any, state: llama_cpp.LlamaState) -> None:
     """Put a saved state that `check` has passed into the context of `llm`.
 
     Raises:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..budget.kv_shape import pad
-from ..documents.document import QUESTION_ROOM, ContextOverflow, Document, DocumentText
-from ..documents.reading import Overflow, Reading
+from ..documents.document import QUESTION_ROOM, ContextOverflow, Document
 from ..documents.saved_document import saved_content
-from ..documents.sections import SectionedDocument
+from ..documents.shelf import Overflow
+from ..documents.text import DocumentText
 from ..files.asldoc import open_document_file
 from ..files.asldoc_layout import MAGIC
+from ..llama.llama import Llama
 from ..sources import STDIN, read_source
 from . import models
 
@@ -126,10 +127,9 @@ def fit_context(
     )
 
 
-def open_loaded(llm: Reading, loaded: Loaded, overflow: Overflow, max_tokens: int) -> Document:
+def open_loaded(llm: Llama, loaded: Loaded, overflow: Overflow, max_tokens: int) -> Document:
     """The document, to be asked. A saved one that is too long for the context is read by sections from its text."""
     n_saved = len(loaded.tokens[0]) if loaded.tokens is not None else 0
     if loaded.saved is not None and (overflow == "error" or n_saved + QUESTION_ROOM + max_tokens <= llm.n_ctx()):
         return llm.open_document(loaded.saved)
-    kind = SectionedDocument if overflow == "sections" else Document
-    return llm.register_document(kind(llm, loaded.content, loaded.name))
+    return llm.shelf.add(loaded.content, loaded.name, overflow)

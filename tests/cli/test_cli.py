@@ -23,9 +23,9 @@ from asl_llamacpp import ContextOverflow
 from asl_llamacpp.budget.kv_shape import pad
 from asl_llamacpp.cli import app, demo
 from asl_llamacpp.cli.progress import PrefillBar
-from asl_llamacpp.documents.document import DocumentText
 from asl_llamacpp.documents.query import Query, prompt_tokens
-from asl_llamacpp.documents.reading import Reading
+from asl_llamacpp.documents.shelf import Shelf
+from asl_llamacpp.documents.text import DocumentText
 from asl_llamacpp.opening import models
 from asl_llamacpp.opening.document import DocumentSize, Loaded, fit_context, load_document, measure
 from asl_llamacpp.opening.models import default_model, open_model
@@ -39,7 +39,7 @@ DOCUMENT = "The key is under the mat.\n" * 20
 
 
 @dataclass(eq=False)
-class FakeLlama(Reading):
+class FakeLlama:
     """Counts a token a word; a chat has 3 tokens around it. Answers with what it was told to answer."""
 
     options: dict[str, Any]
@@ -50,10 +50,16 @@ class FakeLlama(Reading):
     closed: bool = False
     prompt: Any = None
     n_tokens: int = 0
-    _cache: Any = None
+    pruned_cache: Any = None
+    n_prompts: int = 0
+    fallback_format: str | None = None
     chat_format: str | None = None
     chat_handler: Any = None
     messages: list[dict[str, str]] | None = None
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self)
 
     def n_ctx(self) -> int:
         return self.options["n_ctx"]

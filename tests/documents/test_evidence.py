@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asl_llamacpp.documents.evidence import FIRST_TOKENS, Part, Span, attention, spans, top_tokens
+from asl_llamacpp.documents.evidence import FIRST_TOKENS, Span, attention, spans, top_tokens
 from asl_llamacpp.documents.passages import LONGEST, SENTENCE_ROOM
+from asl_llamacpp.documents.text import Part
 
 
 @dataclass(frozen=True)

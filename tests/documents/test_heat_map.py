@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asl_llamacpp.documents.evidence import Part, spans, top_tokens
+from asl_llamacpp.documents.evidence import spans, top_tokens
 from asl_llamacpp.documents.heat_map import LISTED, check_heat_map_path, write_heat_map
 from asl_llamacpp.documents.heat_text import document_html
+from asl_llamacpp.documents.text import Part
 
 EVIL = '<script>alert(1)</script> & "quotes" <b onclick=x>\n'
 

@@ -44,10 +44,10 @@ def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost() -> No
     limit = 30 * layer_bytes(512)
     llm = load(kv_policy="snapkv:window=16", kv_budget=f"{limit}B", n_ctx=1024)
     answer = greedy(llm, DOCUMENT, 3)
-    llm._cache.headroom = 2000  # type: ignore[union-attr]
+    llm.pruned_cache.headroom = 2000  # type: ignore[union-attr]
     with pytest.raises(BudgetError, match="at least"):
         llm.eval(DOCUMENT)
-    llm._cache.headroom = 256  # type: ignore[union-attr]
+    llm.pruned_cache.headroom = 256  # type: ignore[union-attr]
     llm.reset()
     assert greedy(llm, DOCUMENT, 3) == answer
 

@@ -1,0 +1,127 @@
+"""The documents of one `Llama`: reading, reopening, listing, saving and forgetting them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..budget.kv_shape import KVShape
+from ..budget.text import BudgetError, size_text
+from ..prefill.document_state import DocumentState, state_bytes
+from ..sources import Source, read_source, text_source
+from ..store.entry import KnownDocument
+from .document import Document
+from .protocols import Model
+from .saved_document import open_document, save_document
+from .sections import SectionedDocument
+from .text import DocumentText
+
+Overflow = Literal["error", "sections"]
+
+
+class Shelf:
+    """What a `Llama` knows of documents, and what they ask of it."""
+
+    def __init__(self, llm: Model) -> None:
+        self._llm = llm
+
+    def read(
+        self, files: Sequence[str | os.PathLike[str]], text: str | None, name: str, overflow: Overflow
+    ) -> Document:
+        """See `Llama.read`."""
+        if overflow not in ("error", "sections"):
+            raise ValueError(f"overflow={overflow!r}: use 'error' or 'sections'")
+        sources = [read_source(str(file)) for file in files]
+        if text is not None:
+            sources.append(text_source(text, name))
+        if not sources:
+            raise ValueError("there is nothing to read: name files, or give text=")
+        return self.read_sources(sources, overflow)
+
+    def read_sources(self, sources: Sequence[Source], overflow: Overflow = "error") -> Document:
+        """As `read`, of texts that were read before."""
+        title = ", ".join(source.name for source in sources)
+        return self.add(DocumentText.of(sources), title, overflow)
+
+    def add(self, content: DocumentText, title: str, overflow: Overflow = "error") -> Document:
+        """A document of this text."""
+        kind = SectionedDocument if overflow == "sections" else Document
+        return self.register(kind(self._llm, content, title))
+
+    def open(self, path: str | os.PathLike[str]) -> Document:
+        """See `Llama.open_document`."""
+        return self.register(*open_document(self._llm, Path(path)))
+
+    def known(self) -> list[KnownDocument]:
+        """See `Llama.documents`."""
+        cache = self._llm.pruned_cache
+        return [] if cache is None else cache.store.infos()
+
+    @property
+    def kv_shape(self) -> KVShape | None:
+        """Shape of the KV cache; None under kv_policy="full"."""
+        cache = self._llm.pruned_cache
+        return None if cache is None else cache.shape
+
+    # ---- for documents ---------------------------------------------------------------------------------------------
+
+    def register(self, document: Document, state: DocumentState | None = None) -> Document:
+        """Let prompts that begin with this document use its state."""
+        cache = self._llm.pruned_cache
+        if cache is not None:
+            document.entry = cache.store.add(document.tokens.tolist(), document.name, state)
+        return document
+
+    def forget(self, document: Document) -> None:
+        """Drop its state."""
+        entry, document.entry = document.entry, None
+        cache = self._llm.pruned_cache
+        if cache is not None and entry is not None:
+            cache.store.remove(entry)
+
+    def state(self, document: Document) -> KnownDocument | None:
+        """Where its state is; None: none is kept."""
+        cache = self._llm.pruned_cache
+        return None if cache is None or document.entry is None else cache.store.info(document.entry)
+
+    def prefill(self, document: Document) -> None:
+        """Run it through the layers that every question needs."""
+        cache = self._llm.pruned_cache
+        if cache is not None and document.entry is not None:
+            self._llm.reset()
+            cache.read_ahead(document.entry, self._llm.on_progress)
+
+    def export(self, document: Document) -> DocumentState:
+        """Its state on the host, after a prefill if there is none yet."""
+        cache, entry = self._llm.pruned_cache, document.entry
+        if cache is None or entry is None:
+            raise ValueError(
+                "there is no state to save: the document was closed, or kv_policy='full', which keeps none, is in use"
+            )
+        self._llm.reset()
+        if cache.store.layers(entry) == 0 or not cache.store.is_whole(entry):
+            self.prefill(document)
+        return cache.store.export(entry)
+
+    def save(self, document: Document, path: str | Path) -> int:
+        """See `Document.save`."""
+        return save_document(self._llm, document, self.export(document), path)
+
+    def needs(self, document: Document) -> dict[str, str]:
+        """What a question about the document will use, in words, by name."""
+        cache, n = self._llm.pruned_cache, len(document.tokens)
+        if cache is None or n > cache.shape.n_ctx:
+            return {}
+        try:
+            planned = cache.plan(n)
+        except BudgetError as error:
+            return {"KV memory": f"does not fit: {error}"}
+        latest = cache.latest_layer(planned, n)
+        il = len(cache.shape.layers) if latest is None else min(latest + 1, len(cache.shape.layers))
+        size = state_bytes(cache.shape, cache.store.n_embd, n, il)
+        return {
+            "KV memory": f"{size_text(planned.kv_bytes)} for a question, {size_text(planned.peak_kv_bytes)} at most",
+            "its state": f"{size_text(size)} in {cache.store.place} while other prompts have the context",
+        }
