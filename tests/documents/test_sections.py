@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from llama_fixtures import load
 
 from asl_llamacpp import ContextOverflow, Llama
-from asl_llamacpp.documents.sections import GAP, borders, cut_out, divide
+from asl_llamacpp.documents.dividing import borders, cut_out, divide
+from asl_llamacpp.documents.sections import GAP
 from asl_llamacpp.documents.text import DocumentText
 from asl_llamacpp.sources import Mark, Source
 
