@@ -22,7 +22,7 @@ WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
 CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
 
 export PATH := $(BIN):$(PATH)
-.PHONY: help demo test sanitize lint format libraries stock architectures wheel cuda-check clean FORCE
+.PHONY: help demo test sanitize lint format libraries stock architectures docs wheel cuda-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -31,7 +31,8 @@ help:
 	@echo "make sanitize    fuzz the C API under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make lint        ruff, mypy, and which wing imports which; make format rewrites"
 	@echo "make libraries   build asl_llamacpp/lib"
-	@echo "make architectures  prove which architectures work, write their list and the README's table"
+	@echo "make architectures  prove which architectures work, write their list and the table of docs/models.md"
+	@echo "make docs        write the generated parts of docs/ anew"
 	@echo "make wheel       wheels for machines without a compiler, into dist/"
 	@echo "make cuda-check  compile libllama's sources for CUDA (needs nvcc, no GPU)"
 	@echo "make clean       remove everything made here, .venv included"
@@ -115,6 +116,9 @@ sanitize: $(SDIST) $(VENV)/.test
 
 architectures: stock libraries $(VENV)/.test
 	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python tests/helpers/update_architectures.py
+
+docs: libraries
+	for program in docs/*.py; do $(BIN)/python $$program || exit 1; done
 
 wheel: $(SDIST)
 	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./$(SDIST)

@@ -59,7 +59,7 @@ def proven_architectures() -> dict[str, dict[str, Any]]:
     """Architectures whose layer-wise prefill equals llama.cpp's, from architectures.json.
 
     Of each, `sliding_window`: whether some of its layers have one, and `feed_forward`: "dense", "experts" or both. The
-    file is written by `make architectures` and proven by tests/test_architectures.py.
+    file is written by `make architectures` and proven by tests/engine/test_architectures.py.
     """
     text = resources.files(__package__).joinpath("architectures.json").read_text(encoding="utf-8")
     architectures: dict[str, dict[str, Any]] = json.loads(text)

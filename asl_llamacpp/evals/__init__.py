@@ -1,4 +1,4 @@
-"""Accuracy of policies on long-context tasks: `asl-llamacpp eval`. README.md says what the tasks are."""
+"""Accuracy of policies on long-context tasks: `asl-llamacpp eval`. docs/evaluation.md says what the tasks are."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from arch_models import FIRST_KEPT, N_CTX, N_PROMPT, N_UBATCH, generate
 from arch_proof import NotProven, Proof, prove, stock_logits
 from llama_fixtures import logits
 from places import BUILD
-from update_architectures import DATA, README, architecture, data_text, listing, outcomes, table, with_table
+from update_architectures import DATA, PAGE, architecture, data_text, listing, outcomes, table, with_table
 
 from asl_llamacpp import Llama, UnsupportedModelError
 from asl_llamacpp.engine.support import architecture_error, asl_unsupported_reason, proven_architectures
@@ -74,8 +74,8 @@ def test_listed_architecture_equals_the_unpatched_library(models: Models, arch: 
 def test_list_holds_all_that_pass(models: Models) -> None:
     listed = listing(models.outcomes)
     assert DATA.read_text(encoding="utf-8") == data_text(listed), "`make architectures` writes it anew"
-    readme = README.read_text(encoding="utf-8")
-    assert readme == with_table(readme, listed), "`make architectures` writes the table anew"
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_table(page, listed), "`make architectures` writes the table anew"
     assert len(listed) >= 40 and listed.keys() >= AT_LEAST
 
 

@@ -1,6 +1,6 @@
-"""Prove what can be proven, and write the list of supported architectures: the package's data and README's table.
+"""Prove what can be proven, and write the list of supported architectures: the package's data, and a table of the docs.
 
-python tests/update_architectures.py
+python tests/helpers/update_architectures.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arch_proof import NotProven, Proof
 from places import ROOT
 
 DATA = ROOT / "asl_llamacpp" / "engine" / "architectures.json"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "models.md"
 
 BEGIN, END = "<!-- architectures: written by `make architectures` -->\n", "<!-- end of architectures -->"
 
@@ -63,7 +63,7 @@ def data_text(listed: dict[str, dict[str, Any]]) -> str:
 
 
 def table(listed: dict[str, dict[str, Any]]) -> str:
-    """For the README, in markdown."""
+    """For the page, in Markdown."""
 
     def cell(sliding_window: bool, feed_forward: str) -> str:
         return ", ".join(
@@ -80,11 +80,11 @@ def table(listed: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def with_table(readme: str, listed: dict[str, dict[str, Any]]) -> str:
-    """The README's text with this table between its marks."""
-    assert BEGIN in readme and END in readme, "the README has no marks for the table"
+def with_table(page: str, listed: dict[str, dict[str, Any]]) -> str:
+    """The page's text with this table between its marks."""
+    assert BEGIN in page and END in page, "the page has no marks for the table"
     pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    return re.sub(pattern, lambda _: BEGIN + table(listed) + END, readme, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: BEGIN + table(listed) + END, page, flags=re.DOTALL)
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def main() -> None:
         print(f"{path.stem:24} {'proven' if isinstance(outcome, Proof) else outcome}")
     listed = listing(found)
     DATA.write_text(data_text(listed), encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8"), listed), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), listed), encoding="utf-8")
     print(f"{len(listed)} architectures of {len(found)} models")
 
 
