@@ -103,9 +103,10 @@ libraries: $(NATIVE)/build.ninja $(VENV)/.package
 	$(WITH_SDIST) cmake --build $(NATIVE) --parallel $(JOBS)
 	@cmake --install $(NATIVE) --prefix . > $(NATIVE)/install.log
 
-# the unpatched libllama too, in $(NATIVE)/stock/lib; once on, it stays on
+# the unpatched libllama too, in $(NATIVE)/stock/lib, and the software GPU; once on, they stay on
 stock: $(NATIVE)/build.ninja
-	@grep -q '^ASL_BUILD_STOCK:BOOL=ON' $(NATIVE)/CMakeCache.txt || $(CONFIGURE) -B $(NATIVE) -DASL_BUILD_STOCK=ON
+	@grep -q '^ASL_BUILD_SOFTWARE_GPU:BOOL=ON' $(NATIVE)/CMakeCache.txt || \
+	    $(CONFIGURE) -B $(NATIVE) -DASL_BUILD_STOCK=ON -DASL_BUILD_SOFTWARE_GPU=ON
 
 # a build of its own, in build/sanitized, and drivers without Python
 sanitize: $(SDIST) $(VENV)/.test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from places import ROOT
 import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
 
 # isort: split
+import software_gpu
 import tiny_models
 from pruned_prefill import Logits, Prefill, untouched_answer
 from raw_llama import Model
@@ -19,6 +21,18 @@ from raw_llama import Model
 from asl_llamacpp.opening.models import default_model
 
 LoadModel = Callable[[str], Model]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "run everything on a software GPU, with options such as devices=2,memory=shared,accept=metal,layers=15"
+    parser.addoption("--software-gpu", metavar="OPTIONS", help=text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    options = request.config.getoption("--software-gpu")
+    with nullcontext() if options is None else software_gpu.for_every_model(options):
+        yield
 
 
 def _missing(requirement: str) -> pytest.UsageError:

@@ -32,11 +32,12 @@ _initialize()
 
 
 class Model:
-    """A loaded GGUF model, on the CPU."""
+    """A loaded GGUF model, on the CPU. `fields` are those of llama_model_params, such as n_gpu_layers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **fields: Any) -> None:
         params = C.llama_model_default_params()
-        params.n_gpu_layers = 0
+        for name, value in {"n_gpu_layers": 0, **fields}.items():
+            setattr(params, name, value)
         self.pointer: Any = C.llama_model_load_from_file(str(path).encode(), params)
         if not self.pointer:
             raise ValueError(f"llama.cpp cannot load {path}")
@@ -47,6 +48,11 @@ class Model:
     def tokens(self, n: int, seed: int = 0) -> NDArray[np.int32]:
         """n random tokens, no special ones."""
         return np.random.default_rng(seed).integers(3, self.n_vocab - 3, n).astype(np.int32)
+
+    def close(self) -> None:
+        """For tests that look at what is left; other models live as long as the process."""
+        C.llama_model_free(self.pointer)
+        self.pointer = None
 
 
 class Context:

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+enum sgpu_memory_mode {
+    SGPU_MEMORY_DEVICE, // as CUDA's: the host cannot touch it
+    SGPU_MEMORY_SHARED, // as Metal's: the host can touch it, while the device works on it
+};
+
+enum sgpu_accept_mode {
+    SGPU_ACCEPT_CPU,   // every operation of the CPU backend
+    SGPU_ACCEPT_CUDA,  // of these, those that ggml-cuda accepts
+    SGPU_ACCEPT_METAL, // of these, those that ggml-metal accepts
+};
+
+struct sgpu_options {
+    size_t           devices = 1;
+    sgpu_memory_mode memory  = SGPU_MEMORY_DEVICE;
+    sgpu_accept_mode accept  = SGPU_ACCEPT_CPU;
+
+    size_t   bytes = (size_t) 1 << 36; // of memory that a device has
+    uint32_t seed  = 1;                // of the delays
+    uint32_t delay = 50;               // the longest delay before a queued operation, in microseconds
+
+    bool compute = true;  // false: nothing is computed or copied; what is read is noise
+    bool count   = false; // true: races are counted and the first ones are kept, instead of ending the process
+
+    // throws std::invalid_argument
+    static sgpu_options parse(const std::string & text);
+};
