@@ -3,16 +3,18 @@
     python vendor/fetch.py --to DIR                 the patched source
     python vendor/fetch.py --to DIR --no-patch      the source as released
     python vendor/fetch.py --sdist DIR              only the checked release file
+    python vendor/fetch.py --pack FILE.tar.xz       only what is needed of it, in a twentieth of the size
 
-The release comes from the package index through pip, and stays beside DIR, or is the file that the
-environment variable ASL_LLAMA_CPP_SDIST names (no network is used then). A second run with nothing changed
-does nothing; a run after a change writes only files whose content differs, so that builds stay incremental.
+The release comes from the package index through pip, and stays beside DIR, or is the file that the environment
+variable ASL_LLAMA_CPP_SDIST names, packed or not (no network is used then). A second run with nothing changed does
+nothing; a run after a change writes only files whose content differs, so that builds stay incremental.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -48,6 +50,7 @@ class Pin:
     sha256: str
     folder: str
     wanted: list[str]
+    contents_sha256: str = ""
 
 
 def main() -> None:
@@ -55,6 +58,7 @@ def main() -> None:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--to", type=Path, metavar="DIR", help="folder for the source")
     target.add_argument("--sdist", type=Path, metavar="DIR", help="only put the checked release file there")
+    target.add_argument("--pack", type=Path, metavar="FILE", help="only the needed part of the release, as .tar.xz")
     parser.add_argument("--no-patch", action="store_true", help="leave the source as released")
     parser.add_argument("--patches", type=Path, metavar="DIR", default=HERE.parent / "patches")
     parser.add_argument("--pin", type=Path, metavar="FILE", default=HERE / "llama_cpp_pin.toml")
@@ -63,6 +67,8 @@ def main() -> None:
         pin = Pin(**tomllib.loads(options.pin.read_text(encoding="utf-8")))
         if options.sdist:
             copy_sdist(pin, options.sdist)
+        elif options.pack:
+            pack(pin, options.pack)
         else:
             series = [] if options.no_patch else sorted(options.patches.glob("*.patch"))
             fetch(pin, options.pin, series, options.to)
@@ -121,7 +127,34 @@ def copy_sdist(pin: Pin, folder: Path) -> None:
         shutil.copyfile(path, kept)
 
 
+def pack(pin: Pin, to: Path) -> None:
+    """Write the wanted files of the release alone, under the names that they have in it."""
+    files = _unpack(checked_sdist(pin, to.parent), pin)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(to, "w:xz") as archive:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(f"{to.name.partition('.tar')[0]}/{pin.folder}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def _is_packed(path: Path, pin: Pin) -> bool:
+    """Whether it is what `pack` made of the pinned release."""
+    return path.name.endswith(".tar.xz") and contents_digest(_unpack(path, pin)) == pin.contents_sha256
+
+
+def contents_digest(files: dict[str, bytes]) -> str:
+    """sha256 over names and contents."""
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name} {len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
 def _check(path: Path, pin: Pin, meaning: str) -> None:
+    if _is_packed(path, pin):
+        return
     found = _digest([path])
     if found != pin.sha256:
         raise FetchError(

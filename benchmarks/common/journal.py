@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "benchmarks"
 
 
 class Journal:

@@ -110,6 +110,15 @@ def build_conditions() -> dict[str, Any]:
     return {"processor": processor_name(), "libraries": times}
 
 
+def version() -> str:
+    """Of the package, and of the llama.cpp under it."""
+    import llama_cpp
+
+    import asl_llamacpp
+
+    return f"asl_llamacpp {asl_llamacpp.__version__}, llama-cpp-python {llama_cpp.__version__}"
+
+
 def write_results(kind: str, args: Any, rows: list[dict[str, Any]], table: str, note: str = "", **more: Any) -> None:
     """Write results/KIND-NAME.json and .md, and print the latter. `args`: with name, model and threads."""
     name = args.name or processor_name()

@@ -21,6 +21,7 @@ class Model(Protocol):
     """What is measured: a greedy model that drops the last prompt when it gets the next one."""
 
     def prefill(self, tokens: list[int]) -> int: ...
+    def again(self, tokens: list[int]) -> int: ...
     def step(self, token: int) -> int: ...
     def sizes(self) -> dict[str, Any]: ...
 
@@ -29,7 +30,7 @@ class LlamaModel:
     """llama-cpp-python's Llama, or ours; flash attention is on for every contestant.
 
     task: model, threads, tokens, library, policy, kv_budget; where given kv_type (f16 or q8_0), n_ctx, n_gpu_layers,
-    and document_min, which only ours takes.
+    n_ubatch, and document_min, which only ours takes.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:
@@ -39,6 +40,8 @@ class LlamaModel:
             "n_threads": task["threads"],
             "n_threads_batch": task["threads"],
             "n_gpu_layers": task.get("n_gpu_layers", 0),
+            "n_ubatch": task.get("n_ubatch", 512),
+            "n_batch": max(512, task.get("n_ubatch", 512)),
             "type_k": kv_type,
             "type_v": kv_type,
             "verbose": False,
@@ -60,6 +63,9 @@ class LlamaModel:
         self.llm.reset()
         self.llm.eval(tokens)
         return int(self.llm.sample(temp=0.0))
+
+    def again(self, tokens: list[int]) -> int:
+        return int(next(self.llm.generate(tokens, temp=0.0)))
 
     def step(self, token: int) -> int:
         self.llm.eval([token])
@@ -113,6 +119,8 @@ def measured(model: Model, task: dict[str, Any]) -> dict[str, Any]:
     for _ in range(task["n_decode"]):
         tokens.append(model.step(tokens[-1]))
     result["decode_tok_s"] = task["n_decode"] / (time.perf_counter() - start)
+    if task.get("n_question"):
+        result["question_s"] = asked_again(model, task["tokens"], task["n_question"])
     peak = peak_rss()
     return {
         **result,
@@ -122,10 +130,30 @@ def measured(model: Model, task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def asked_again(model: Model, tokens: list[int], n_question: int) -> float:
+    """Seconds to the first token of another prompt that differs in its last `n_question` tokens."""
+    other = [*tokens[:-n_question], *reversed(tokens[-n_question:])]
+    start = time.perf_counter()
+    model.again(other)
+    return time.perf_counter() - start
+
+
+def rehearse(options: str) -> None:
+    """Put the models of this process on the software GPU of the tests."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
+    from software_gpu import for_every_model
+
+    import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
+
+    for_every_model(options).__enter__()
+
+
 def main() -> None:
     """Load, warm up, say so, and run once for every line read."""
     task = json.loads(sys.argv[1])
     task["tokens"] = json.loads(sys.stdin.readline())
+    if task.get("software_gpu"):
+        rehearse(task["software_gpu"])
     model = LlamaModel(task)
     model.llm.eval(task["tokens"][:512])  # warm up
     print(json.dumps({"ready": True}), flush=True)

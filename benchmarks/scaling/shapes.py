@@ -16,7 +16,11 @@ _SCALE = 0.004
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides a llama model's arithmetic. `n_vocab`: of the real model."""
+    """What decides a model's arithmetic: a llama, or, with experts, a qwen3moe. `n_vocab`: of the real model.
+
+    n_expert       experts of each layer; 0: a dense model
+    n_expert_used  of them that a token runs through, each with n_ff values
+    """
 
     name: str
     n_layer: int
@@ -26,12 +30,18 @@ class Shape:
     head_dim: int
     n_ff: int
     n_vocab: int = 128256
+    n_expert: int = 0
+    n_expert_used: int = 0
+
+    @property
+    def architecture(self) -> str:
+        return "qwen3moe" if self.n_expert else "llama"
 
     @property
     def layer_weights(self) -> int:
-        """Weights of one layer's matrices."""
+        """Weights of one layer's matrices that a token runs through."""
         attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_head_kv)
-        return attention + 3 * self.n_embd * self.n_ff
+        return attention + 3 * self.n_embd * self.n_ff * max(self.n_expert_used, 1) + self.n_embd * self.n_expert
 
     def flops(self, n: int) -> float:
         """Arithmetic of one layer over n tokens in the order of the prompt: its matrices, and causal attention."""
@@ -59,8 +69,23 @@ SHAPES = {
     "1B": Shape("1B", n_layer=16, n_embd=2048, n_head=32, n_head_kv=8, head_dim=64, n_ff=8192),
     "3B": Shape("3B", n_layer=28, n_embd=3072, n_head=24, n_head_kv=8, head_dim=128, n_ff=8192),
     "8B": Shape("8B", n_layer=32, n_embd=4096, n_head=32, n_head_kv=8, head_dim=128, n_ff=14336),
+    "30B-A3B": Shape(
+        "30B-A3B",
+        n_layer=48,
+        n_embd=2048,
+        n_head=32,
+        n_head_kv=4,
+        head_dim=128,
+        n_ff=768,
+        n_vocab=151936,
+        n_expert=128,
+        n_expert_used=8,
+    ),
 }
-"""Of Llama 3.2 1B and 3B and Llama 3.1 8B."""
+"""Of Llama 3.2 1B and 3B, Llama 3.1 8B and Qwen3 30B-A3B."""
+
+Matrices = dict[str, tuple[int, ...]]
+"""Name to size: rows and columns, the number of experts before them where there are some."""
 
 
 def write(shape: Shape, folder: Path, n_ctx: int = 131072) -> Path:
@@ -70,53 +95,61 @@ def write(shape: Shape, folder: Path, n_ctx: int = 131072) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    writer = gguf.GGUFWriter(str(unfinished), "llama")
+    writer = gguf.GGUFWriter(str(unfinished), shape.architecture)
     _add_metadata(writer, shape, n_ctx)
-    matrices, norms = _tensors(shape)
-    for name, (rows, columns) in matrices.items():
-        packed = (rows, columns // _Q4_0_BLOCK * _Q4_0_BYTES)
-        n_bytes, kind = packed[0] * packed[1], gguf.GGMLQuantizationType.Q4_0
-        writer.add_tensor_info(name, packed, np.dtype(np.uint8), n_bytes, raw_dtype=kind)
-    for name in norms:
-        writer.add_tensor_info(name, (shape.n_embd,), np.dtype(np.float32), 4 * shape.n_embd)
+    matrices, plain = _tensors(shape)
+    for name, size in matrices.items():
+        packed = (*size[:-1], size[-1] // _Q4_0_BLOCK * _Q4_0_BYTES)
+        kind = gguf.GGMLQuantizationType.Q4_0
+        writer.add_tensor_info(name, packed, np.dtype(np.uint8), int(np.prod(packed)), raw_dtype=kind)
+    for name, size in plain.items():
+        writer.add_tensor_info(name, size, np.dtype(np.float32), 4 * int(np.prod(size)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     random = np.random.default_rng(0)
-    for rows, columns in matrices.values():  # one at a time: the model need not be in memory
-        writer.write_tensor_data(_random_q4_0(random, rows, columns))
-    for _ in norms:
-        writer.write_tensor_data(np.ones(shape.n_embd, dtype=np.float32))
+    for size in matrices.values():  # one at a time: the model need not be in memory
+        writer.write_tensor_data(_random_q4_0(random, size))
+    for size in plain.values():
+        values = np.ones(size) if len(size) == 1 else _SCALE * random.standard_normal(size)
+        writer.write_tensor_data(values.astype(np.float32))
     writer.close()
     unfinished.replace(path)
     return path
 
 
-def _random_q4_0(random: np.random.Generator, rows: int, columns: int) -> NDArray[np.uint8]:
+def _random_q4_0(random: np.random.Generator, size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Blocks of one small scale and random values of four bits: nothing overflows."""
-    blocks = np.empty((rows, columns // _Q4_0_BLOCK, _Q4_0_BYTES), dtype=np.uint8)
+    blocks = np.empty((*size[:-1], size[-1] // _Q4_0_BLOCK, _Q4_0_BYTES), dtype=np.uint8)
     blocks[..., :2] = np.frombuffer(np.float16(_SCALE).tobytes(), dtype=np.uint8)
-    blocks[..., 2:] = random.integers(0, 256, (rows, columns // _Q4_0_BLOCK, _Q4_0_BYTES - 2), dtype=np.uint8)
-    return blocks.reshape(rows, -1)
+    values = (*blocks.shape[:-1], _Q4_0_BYTES - 2)
+    blocks[..., 2:] = np.frombuffer(random.bytes(int(np.prod(values))), dtype=np.uint8).reshape(values)
+    return blocks.reshape(*size[:-1], -1)
 
 
-def _tensors(shape: Shape) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    """Rows and columns of every matrix, and the names of the norms."""
+def _tensors(shape: Shape) -> tuple[Matrices, Matrices]:
+    """The matrices in Q4_0, then the norms and the experts' router, which are float32."""
     q, kv = shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
-    matrices, norms = {"token_embd.weight": (shape.n_vocab, shape.n_embd)}, ["output_norm.weight"]
+    experts, suffix = ((shape.n_expert,), "_exps") if shape.n_expert else ((), "")
+    matrices: Matrices = {"token_embd.weight": (shape.n_vocab, shape.n_embd)}
+    plain: Matrices = {"output_norm.weight": (shape.n_embd,)}
     for il in range(shape.n_layer):
-        block = {
+        block: Matrices = {
             "attn_q": (q, shape.n_embd),
             "attn_k": (kv, shape.n_embd),
             "attn_v": (kv, shape.n_embd),
             "attn_output": (shape.n_embd, q),
-            "ffn_gate": (shape.n_ff, shape.n_embd),
-            "ffn_up": (shape.n_ff, shape.n_embd),
-            "ffn_down": (shape.n_embd, shape.n_ff),
+            f"ffn_gate{suffix}": (*experts, shape.n_ff, shape.n_embd),
+            f"ffn_up{suffix}": (*experts, shape.n_ff, shape.n_embd),
+            f"ffn_down{suffix}": (*experts, shape.n_embd, shape.n_ff),
         }
+        small: Matrices = {"attn_norm": (shape.n_embd,), "ffn_norm": (shape.n_embd,)}
+        if shape.n_expert:
+            small |= {"attn_q_norm": (shape.head_dim,), "attn_k_norm": (shape.head_dim,)}
+            small |= {"ffn_gate_inp": (shape.n_expert, shape.n_embd)}
         matrices |= {f"blk.{il}.{name}.weight": size for name, size in block.items()}
-        norms += [f"blk.{il}.{name}.weight" for name in ("attn_norm", "ffn_norm")]
-    return matrices, norms
+        plain |= {f"blk.{il}.{name}.weight": size for name, size in small.items()}
+    return matrices, plain
 
 
 def _add_metadata(writer: gguf.GGUFWriter, shape: Shape, n_ctx: int) -> None:
@@ -128,6 +161,10 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape, n_ctx: int) -> None:
     writer.add_head_count_kv(shape.n_head_kv)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
+    if shape.n_expert:
+        writer.add_expert_count(shape.n_expert)
+        writer.add_expert_used_count(shape.n_expert_used)
+        writer.add_expert_feed_forward_length(shape.n_ff)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_rope_freq_base(500000.0)
     writer.add_layer_norm_rms_eps(1e-5)
