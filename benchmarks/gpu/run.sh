@@ -56,7 +56,8 @@ engine() {
 }
 
 speed() {
-    PYTHONPATH=$PWD "$bin/python" -m benchmarks.gpu --stock "$out/native/stock/lib" --rehearse "${REHEARSE:-}"
+    PYTHONPATH=$PWD "$bin/python" -m benchmarks.gpu --stock "$out/native/stock/lib" --rehearse "${REHEARSE:-}" \
+        ${SHAPES:+--shapes "$SHAPES"} ${LENGTHS:+--lengths "$LENGTHS"} ${ROUNDS:+--rounds "$ROUNDS"}
 }
 
 accuracy() {
@@ -78,7 +79,7 @@ report() {
 steps=("$@")
 [ ${#steps[@]} -gt 0 ] || steps=(environment build engine speed accuracy report)
 export -f environment build engine speed accuracy report
-export out kit venv bin backend jobs REHEARSE
+export out kit venv bin backend jobs REHEARSE SHAPES LENGTHS ROUNDS
 for step in "${steps[@]}"; do
     [ $# -eq 0 ] && [ -f "$out/$step.done" ] && continue
     echo "== $step"

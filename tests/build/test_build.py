@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(ROOT / "vendor"))
 
 import apply_patch  # noqa: E402
+import fetch  # noqa: E402
 
 GRAPH = "one\ntwo\nthree\nfour\nfive\nsix\n"
 EDIT = """\
@@ -249,3 +250,32 @@ def test_series_touches_only_what_the_stock_build_compiles_anew() -> None:
             assert (diff.new_path or diff.old_path or "").startswith(anew), (
                 f"{patch.name}: the stock library shares the rest of libggml with ours, see vendor/stock.cmake"
             )
+
+
+# ---- the packed release ---------------------------------------------------------------------------------------------
+
+
+def packed(release: Release, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The release packed, with its checksum in the pin; the release itself is gone."""
+    monkeypatch.delenv(fetch.SDIST_VARIABLE, raising=False)
+    pin = fetch.Pin(**fetch.tomllib.loads(release.pin.read_text()))
+    path = release.sdist.with_name("packed.tar.xz")
+    fetch.pack(pin, path)
+    contents = fetch.contents_digest({"LICENSE": b"MIT\n", "src/graph.cpp": GRAPH.encode(), "src/other.cpp": b"other\n"})
+    release.pin.write_text(release.pin.read_text() + f'contents_sha256 = "{contents}"\n')
+    release.sdist.unlink()
+    return path
+
+
+def test_a_packed_release_gives_the_same_source(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(release, monkeypatch)
+    (release.patches / "0001-three.patch").write_text(EDIT)
+    assert release.fetch(sdist=str(path)).returncode == 0
+    assert (release.to / "src/graph.cpp").read_text() == GRAPH.replace("three", "3")
+    assert set(release.written()) == {"LICENSE", "src/graph.cpp", "src/other.cpp", ".fetched"}
+
+
+def test_another_packed_release_is_refused(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(release, monkeypatch)
+    release.pin.write_text(release.pin.read_text().replace('contents_sha256 = "', 'contents_sha256 = "0'))
+    assert "wrong checksum" in release.refusal(sdist=str(path))
