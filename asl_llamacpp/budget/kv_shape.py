@@ -76,6 +76,11 @@ class KVShape:
         """Whether some layers hold only the cells of a sliding window."""
         return not self.swa_full and any(layer.n_swa > 0 for layer in self.layers)
 
+    @property
+    def scored_layers(self) -> tuple[int, ...]:
+        """The layers whose attention can be scored: those with one, and without a sliding window."""
+        return tuple(il for il, layer in enumerate(self.layers) if layer.n_swa == 0 and layer.n_embd_k > 0)
+
     def _n_embd_v(self, il: int) -> int:
         return self.layers[il].n_embd_v if self.flash_attn else max(layer.n_embd_v for layer in self.layers)
 

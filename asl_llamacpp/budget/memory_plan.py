@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..policies import Full, Policy
+from ..policies import Policy
 from .model_shape import ModelShape, is_quantized, stock_kv_bytes
 from .plan import Budget, BudgetError, KVShape, plan
 
@@ -70,10 +70,10 @@ def _need(
     model: ModelShape, shape: KVShape, n_tokens: int, policy: Policy, memory: int | None, budget: Budget | None
 ) -> Need:
     name, hidden = str(policy), 0
-    if isinstance(policy, Full):
+    policy = policy.resolve(len(model.layers))
+    if not policy.prunes:
         shape = replace(shape, flash_attn=is_quantized(shape.type_v))  # as Llama does: off unless V needs it
     else:
-        policy = policy.resolve(len(model.layers))
         hidden = n_tokens * model.n_embd * _F32_BYTES
     left = None if memory is None else memory - model.weight_bytes - hidden
     limit = budget or (None if left is None else Budget("bytes", max(left, 0)))

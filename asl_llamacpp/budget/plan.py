@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
-from ..policies import ASL, ASL2Pass, Full, GemFilter, Policy, SnapKV
-from .kv_shape import CELLS_PAD, KVShape, Usage
+from ..policies import Policy
+from ..policies.answers import Choice
+from .kv_shape import KVShape, Usage
 from .text import Budget, BudgetError, parse_budget, size_text
-from .worst_case import Case, Choice
-
-AnyASL = TypeVar("AnyASL", bound=ASL)
+from .worst_case import Case
 
 __all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
 
@@ -20,7 +17,7 @@ __all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
 class Plan:
     """How a prompt is prefilled within a budget. The numbers are those of the worst case: selection at the latest.
 
-    policy         the policy to run, with l_max, select_k or SnapKV's budget replaced where the budget demands it
+    policy         the policy to run, with l_max, select_k or budget replaced where the budget demands it
     keep           cells per layer and KV head that layers are compressed to; None: no compression
     limit          bytes that the KV may take after the prefill; None: nothing was said in bytes
     forced_layer   the l_max that the budget demands, earlier than the policy's own; None: the policy's own stands
@@ -66,15 +63,14 @@ def plan(
         raise ValueError(f"a prompt of {n_tokens} tokens does not fit the context of n_ctx={shape.n_ctx}")
     case = Case(policy, shape, n_tokens, headroom)
     if budget is None:
-        keep = policy.budget if isinstance(policy, SnapKV) else None
-        choice = Choice(policy, keep)
+        choice = Choice(policy, policy.budget)
         return _plan(choice, case.usage(choice))
     if budget.kind != "bytes":
         choice = _in_tokens(case, budget)
         return _plan(choice, case.usage(choice))
     limit = int(budget.value)
     least: int | None = None
-    for choice in _choices(case):
+    for choice in policy.within_bytes(case.prompt, case.fewer):
         needed = case.usage(choice)
         size = needed.peak_kv_bytes if limit_peak else needed.kv_bytes
         if size <= limit:
@@ -101,92 +97,26 @@ def _plan(choice: Choice, needed: Usage, limit: int | None = None) -> Plan:
 def _in_tokens(case: Case, budget: Budget) -> Choice:
     """What a budget of tokens, or a fraction of the prompt, makes of the policy."""
     policy, n, cells = case.policy, case.n_tokens, budget.tokens(case.n_tokens)
+    least = policy.window + 1 if policy.prunes else 1
     if budget.kind == "fraction":
-        cells = max(case.window + 1, cells)
-    if isinstance(policy, Full):
-        if n > cells:
-            raise BudgetError(
-                f"kv_budget={budget} allows {cells} cells per layer and KV head, and kv_policy='full' keeps all {n} "
-                "tokens: use a policy that prunes, or raise kv_budget"
-            )
-        return Choice(policy, None)
-    if cells <= case.window:
+        cells = max(least, cells)
+    if policy.prunes and cells < least:
         raise BudgetError(
-            f"kv_budget={budget} must exceed window={case.window}, which is part of what is kept: "
+            f"kv_budget={budget} must exceed window={policy.window}, which is part of what is kept: "
             "raise kv_budget or lower the policy's window"
         )
-    compressed = f"every layer and KV head keeps at most {cells} cells"
-    if isinstance(policy, SnapKV):
-        return Choice(replace(policy, budget=cells), cells, compressed)
-    if isinstance(policy, (GemFilter, ASL2Pass)):
-        if n <= min(cells, policy.select_k):
-            return Choice(policy, None)
-        return _second_pass(case, policy, min(cells, policy.select_k), forced=n > cells)
-    return Choice(policy, cells, compressed)
-
-
-def _second_pass(case: Case, policy: GemFilter | ASL2Pass, select_k: int, forced: bool) -> Choice:
-    """A second pass on `select_k` tokens; `forced`: it comes in any case, if only after the last layer."""
-    reasons: list[str] = []
-    layer: int | None = None
-    if select_k != policy.select_k:
-        reasons.append(f"select_k lowered from {policy.select_k} to {select_k}, to fit the budget")
-        policy = replace(policy, select_k=select_k)
-    if forced and isinstance(policy, ASL2Pass) and policy.layer is None and policy.l_max is None:
-        layer = case.n_layer - 1
-        reasons.append(f"tokens are selected after layer {layer} at the latest, to fit the budget")
-        policy = _forced_at(policy, layer)
-    return Choice(policy, None, "; ".join(reasons), layer)
-
-
-def _choices(case: Case) -> Iterator[Choice]:
-    """What can be done about a budget in bytes: the first that fits is the best."""
-    policy, n = case.policy, case.n_tokens
-    if not isinstance(policy, SnapKV):
-        yield Choice(policy, None)
-    if isinstance(policy, Full):
-        return
-    if isinstance(policy, (GemFilter, ASL2Pass)):
-        for select_k in (policy.select_k, *_descending(case, policy.select_k)):
-            yield _second_pass(case, policy, select_k, forced=True)
-        return
-    if isinstance(policy, ASL) and policy.layer is None and n > policy.select_k:
-        for layer in range(case.latest_layer(policy) - 1, _earliest(policy, case.n_layer), -1):
-            reason = (
-                f"selection after layer {layer} at the latest, instead of {policy.l_max or 'never'}, fits the budget"
-            )
-            yield Choice(_forced_at(policy, layer), None, reason, layer)
-    if isinstance(policy, SnapKV):
-        yield Choice(replace(policy, budget=max(n, case.window + 1)), n, "the whole prompt fits the budget")
-    for cells in _descending(case, n):
-        reason = f"every layer and KV head keeps at most {cells} cells, to fit the budget"
-        yield Choice(replace(policy, budget=cells) if isinstance(policy, SnapKV) else policy, cells, reason)
-
-
-def _earliest(policy: ASL, n_layer: int) -> int:
-    """The layer behind which a selection may be forced: the paper's l_min, even if the rule itself begins later."""
-    paper = ASL(l_obs=policy.l_obs).resolve(n_layer).l_min
-    assert isinstance(paper, int) and isinstance(policy.l_min, int)  # latest_layer has refused "auto"
-    return min(paper, policy.l_min)
-
-
-def _forced_at(policy: AnyASL, layer: int) -> AnyASL:
-    """Selects at `layer` at the latest; just there if the rule begins later."""
-    before_rule = isinstance(policy.l_min, int) and policy.l_min > layer
-    return replace(policy, layer=layer) if before_rule else replace(policy, l_max=layer)
-
-
-def _descending(case: Case, below: int) -> Iterator[int]:
-    """Numbers of cells, window < cells < min(below, n), from large to small: the largest of each allocated size."""
-    size = (min(below, case.n_tokens) - 1 + case.headroom) // CELLS_PAD * CELLS_PAD
-    while size - case.headroom > case.window:
-        yield size - case.headroom
-        size -= CELLS_PAD
+    choice = policy.within_tokens(case.prompt, cells)
+    if choice is None:
+        raise BudgetError(
+            f"kv_budget={budget} allows {cells} cells per layer and KV head, and kv_policy={str(policy)!r} keeps all "
+            f"{n} tokens: use a policy that prunes, or raise kv_budget"
+        )
+    return choice
 
 
 def _refusal(case: Case, budget: Budget, least: int, limit_peak: bool) -> str:
-    policy, n_layer = case.policy, case.n_layer
-    if isinstance(policy, Full):
+    policy, n_layer = case.policy, len(case.shape.layers)
+    if not policy.prunes:
         why = (
             f"stock llama.cpp allocates all n_ctx={case.shape.n_ctx} cells in {n_layer} layers when it loads the model"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from statistics import linear_regression
 
-from ..policies import Full, Policy
+from ..policies import Policy
+from ..policies.answers import Prompt
 from ..prefill.report import Progress
 
 SURE_AFTER = 0.5
@@ -80,21 +81,23 @@ class TimeLeft:
         n = progress.n_tokens
         if progress.phase != "shallow":
             return max(progress.layers - layers, 0.0) * n
-        through, later, kept = self._expected(progress.layers, n)
-        cost = (1 + self._growth * kept / n / 2) / (1 + self._growth / 2) if kept < n else 1.0
-        return max(through - layers, 0.0) * n + later * kept * cost
+        through, later = self._expected(progress.layers, n)
+        return max(through - layers, 0.0) * n + sum(kept * self._cost(kept / n) for kept in later)
 
-    def _expected(self, layers: int, n: int) -> tuple[int, int, int]:
-        """Layers that the prompt's tokens run through, those after that, and the tokens that these run on."""
-        if self.policy is None or isinstance(self.policy, Full):
-            return layers, 0, n
-        policy = self.policy.resolve(layers)
-        kept: int | None = getattr(policy, "select_k", None)
-        layer: int | None = getattr(policy, "layer", None)
-        layer = getattr(policy, "l_max", None) if layer is None else layer
-        if kept is None or layer is None or (self.n_prompt or n) <= kept:
-            return layers, 0, n
-        return layer + 1, layers if policy.two_passes else layers - layer - 1, kept
+    def _cost(self, share: float) -> float:
+        """What one of the first `share` of a layer's tokens costs, against one of all of them."""
+        return (1 + self._growth * min(share, 1.0) / 2) / (1 + self._growth / 2)
+
+    def _expected(self, layers: int, n: int) -> tuple[int, list[int]]:
+        """Layers that the prompt's tokens run through, and the tokens that each one after these runs on."""
+        if self.policy is None:
+            return layers, []
+        prompt = Prompt(self.n_prompt or n, layers, range(layers))
+        expected = self.policy.resolve(layers).worst_case(prompt)
+        if expected.latest is None or expected.latest == layers:
+            return layers, []
+        tokens = [tokens for one in expected.passes for tokens in one.tokens]
+        return expected.latest + 1, tokens[expected.latest + 1 :]
 
 
 def _place(progress: Progress) -> tuple[int, int, int]:

@@ -88,7 +88,7 @@ def _shared(llm: SharedLlama, jobs: Sequence[Job], chat: bool) -> Answers:
         by_prompt.setdefault(job.prompt, []).append(job)
     for group in by_prompt.values():
         policies = [job.variant.options(job.length)["kv_policy"] for job in group]
-        tail = max(getattr(policy, "window", 1) for policy in policies)
+        tail = max(policy.window for policy in policies)
         try:
             sample = group[0].make()
             llm.record(sample.tokens, tail)

@@ -13,10 +13,10 @@ import numpy as np
 from ..budget.kv_shape import KVShape
 from ..engine.binding import Engine
 from ..policies import Policy
+from ..policies.answers import Prompt
 from ..prefill.document_state import DocumentState, StateCopier, in_ram
 from ..prefill.read_ahead import read_ahead
 from ..selection.rule import Floats
-from ..selection.selectors import LastQuery, selector_for
 
 
 class _EveryLayer(StateCopier):
@@ -53,7 +53,7 @@ class RecordedPrompt:
         self.engine, self.shape, self.tokens = engine, shape, list(tokens)
         self.n_known = max(0, len(self.tokens) - tail)
         self.scored = [il for il in range(len(shape.layers)) if not engine.layer(il).is_swa]
-        self._sums: dict[int, list[Floats | None]] = {}
+        self._sums: dict[tuple[int, bool], list[Floats | None]] = {}
         if self.n_known == 0:
             return
         document = DocumentState(np.asarray(self.tokens[: self.n_known], dtype=np.int32))
@@ -72,16 +72,17 @@ class RecordedPrompt:
         hidden = self._hidden[il - 1] if il < self.n_layer else None
         return DocumentState(np.asarray(self.tokens[: self.n_known], dtype=np.int32), self._layers[:il], hidden)
 
-    def window_sums(self, window: int) -> list[Floats | None]:
+    def window_sums(self, window: int, products: bool = False) -> list[Floats | None]:
         """By layer, float32 [n_head, n]: the last `window` queries' attention, summed; None for a sliding window.
 
-        The tail runs through all layers for this, once for each window.
+        `products`: their inner products with the keys instead. The tail runs through all layers for this, once for
+        each window.
         """
-        if window not in self._sums:
-            self._sums[window] = self._run_tail(window)
-        return self._sums[window]
+        if (window, products) not in self._sums:
+            self._sums[window, products] = self._run_tail(window, products)
+        return self._sums[window, products]
 
-    def _run_tail(self, window: int) -> list[Floats | None]:
+    def _run_tail(self, window: int, products: bool) -> list[Floats | None]:
         engine, n_known = self.engine, self.n_known
         if n_known:
             state = self.state(self.n_layer)
@@ -94,7 +95,7 @@ class RecordedPrompt:
             for il in range(self.n_layer):
                 if n_known:
                     state.put(engine, il, n_known)
-                engine.run(il, il + 1, scores=il in self.scored)
+                engine.run(il, il + 1, scores=il in self.scored, products=products and il in self.scored)
                 found.append(engine.scores(il) if il in self.scored else None)
         finally:
             engine.abort()
@@ -105,13 +106,10 @@ class RecordedPrompt:
 
         The rule is applied to `window_sums`, which are those that a prefill from `state` computes.
         """
-        selector = selector_for(policy, self.n_layer, len(self.tokens), self.scored)
+        selector = policy.selector(Prompt(len(self.tokens), self.n_layer, self.scored))
         if not selector.prunes:
             return self.n_layer
-        if isinstance(selector, LastQuery):
-            return selector.layer + 1
-        sums = self.window_sums(policy.window) if hasattr(policy, "window") else []
-        for il, scores in enumerate(sums):
+        for il, scores in enumerate(self.window_sums(policy.window, selector.products)):
             decision = selector.observe(il, scores)
             if decision is not None:
                 return decision.layer + 1

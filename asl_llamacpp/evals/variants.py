@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ..policies import ASL, ASL2Pass, FastKV, Full, SnapKV, parse_policy
+from ..policies import POLICIES, Policy, parse_policy
 
 COMPRESSED = "+budget"
 
@@ -27,13 +27,11 @@ class Variant:
     def options(self, n_tokens: int) -> dict[str, Any]:
         """`kv_policy` and `kv_budget` for prompts of `n_tokens` tokens; more than the window is always kept."""
         policy = parse_policy(self.policy.removesuffix(COMPRESSED))
-        if self.budget is None or isinstance(policy, Full):
+        if self.budget is None or policy.size is None:
             return {"kv_policy": policy, "kv_budget": None}
         kept = max(policy.window + 1, math.floor(self.budget * n_tokens))
-        if isinstance(policy, SnapKV):
-            return {"kv_policy": replace(policy, budget=kept), "kv_budget": None}
         compressed = kept if self.policy.endswith(COMPRESSED) else None
-        return {"kv_policy": replace(policy, select_k=kept), "kv_budget": compressed}
+        return {"kv_policy": policy.keeping(kept), "kv_budget": compressed}
 
     def __str__(self) -> str:
         return self.policy if self.budget is None else f"{self.policy} at {self.budget}"
@@ -51,15 +49,20 @@ def variants(specs: Sequence[str], budgets: Sequence[str | Fraction] = ()) -> li
         compressed = spec.strip().lower().endswith(COMPRESSED)
         text = spec.strip().lower().removesuffix(COMPRESSED)
         policy = parse_policy(text)
-        fixed = isinstance(policy, Full) or "select_k=" in text or "budget=" in text
+        fixed = policy.size is None or f"{policy.size}=" in text
         if compressed:
-            if not isinstance(policy, (ASL, FastKV)) or isinstance(policy, ASL2Pass):
-                raise ValueError(f"{spec}: only asl and fastkv can be compressed beside their selection")
+            if not _compressible(policy):
+                names = " and ".join(name for name in POLICIES if _compressible(parse_policy(name)))
+                raise ValueError(f"{spec}: only {names} can be compressed beside their selection")
             if fixed or not shares:
                 raise ValueError(f"{spec} needs a budget, such as 1/4, and no select_k of its own")
         name = f"{policy}{COMPRESSED if compressed else ''}"
         made += [Variant(name, share) for share in ([None] if fixed or not shares else shares)]
     return list(dict.fromkeys(made))
+
+
+def _compressible(policy: Policy) -> bool:
+    return policy.select_k is not None and not policy.two_passes
 
 
 def _share(text: str | Fraction) -> Fraction:

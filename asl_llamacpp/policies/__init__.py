@@ -1,37 +1,27 @@
 """The pruning policies: one frozen dataclass a file, and their text form, such as "asl:tau=0.4,select_k=1024".
 
-A new policy is one more file here and one more name in `Policy` and `POLICIES`.
+A new policy is one more file here, and one more line below; `Policy` says what it may answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeAlias
+from typing import Any
 
-from .asl import ASL, Heads, Reference
-from .asl2pass import ASL2Pass
-from .fastkv import FastKV
-from .full import Full
-from .gemfilter import GemFilter
-from .snapkv import SnapKV
+from ..selection.parameters import Heads as Heads
+from ..selection.parameters import Reference as Reference
+from .base import POLICIES as POLICIES
+from .base import Policy as Policy
 
-__all__ = [
-    "ASL",
-    "POLICIES",
-    "ASL2Pass",
-    "FastKV",
-    "Full",
-    "GemFilter",
-    "Heads",
-    "Policy",
-    "Reference",
-    "SnapKV",
-    "parse_policy",
-    "split_spec",
-]
-
-Policy: TypeAlias = Full | ASL | FastKV | SnapKV | GemFilter | ASL2Pass
-POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Full, ASL, FastKV, SnapKV, GemFilter, ASL2Pass)}
+# their order is that of help texts and tables
+# isort: off
+from .full import Full as Full
+from .asl import ASL as ASL
+from .fastkv import FastKV as FastKV
+from .snapkv import SnapKV as SnapKV
+from .gemfilter import GemFilter as GemFilter
+from .asl2pass import ASL2Pass as ASL2Pass
+# isort: on
 
 
 def _value(text: str) -> int | float | str | None:
@@ -65,7 +55,7 @@ def parse_policy(spec: str | Policy) -> Policy:
     name, options = split_spec(spec)
     if name not in POLICIES:
         raise ValueError(f"unknown policy {name!r}: use one of {', '.join(POLICIES)}")
-    policy = POLICIES[name]
+    policy: Any = POLICIES[name]
     known = [field.name for field in fields(policy)]
     values: dict[str, Any] = {}
     for key, equals, text in options:
@@ -75,6 +65,7 @@ def parse_policy(spec: str | Policy) -> Policy:
             raise ValueError(f"policy {spec!r}: give {key} once, as {key}=value")
         values[key] = _value(text)
     try:
-        return policy(**values)
+        made: Policy = policy(**values)
+        return made
     except TypeError as error:  # the type is wrong because the text is: to the caller a bad value
         raise ValueError(f"policy {spec!r}: {error}") from None

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from .base import Spec, check_kept, check_layer, check_pooling, integer, number
+from ..selection.parameters import Heads, Reference
+from ..selection.rule import Selector
+from .answers import Choice, Prompt
+from .base import Policy
+from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, number
 
-Reference: TypeAlias = Literal["first", "peak"]
-Heads: TypeAlias = Literal["sum", "max"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
-class ASL(Spec):
+class ASL(Policy):
     """Adaptive layer selection (arXiv 2601.07667): prune at the layer where the ranks of the tokens settle.
 
     tau       select when the relative variance of the ranks, V_l / V_ref, is below it; finite, > 0
@@ -89,7 +94,7 @@ class ASL(Spec):
                 f"raise l_max, lower l_min, or fix the layer with layer={self.l_max}"
             )
 
-    def resolve(self, n_layer: int) -> ASL:
+    def resolve(self, n_layer: int) -> Self:
         """This policy for a model of `n_layer` layers: "auto" replaced by numbers (l_max may become None).
 
         Raises ValueError if a given layer is not in the model or a given l_max lies before the "auto" l_min.
@@ -104,3 +109,32 @@ class ASL(Spec):
         if l_max == "auto":
             l_max = min(max(l_min, round(0.75 * n_layer)), n_layer - 1) if l_min < n_layer else None
         return replace(self, l_min=l_min, l_max=l_max)
+
+    def selector(self, prompt: Prompt) -> Selector:
+        return Selector(self.resolve(prompt.n_layer), prompt.n_tokens, prompt.scored)
+
+    @property
+    def threshold(self) -> float | None:
+        return self.tau if self.layer is None else None
+
+    @property
+    def latest_layer(self) -> int | None:
+        check_resolved(self.l_min, self.l_max)
+        latest = self.l_max if self.layer is None else self.layer
+        return None if latest is None else int(latest)
+
+    def selecting_by(self, layer: int) -> Self:
+        """It selects just there if the rule begins later."""
+        before_rule = isinstance(self.l_min, int) and self.l_min > layer
+        return replace(self, layer=layer) if before_rule else replace(self, l_max=layer)
+
+    def earlier(self, prompt: Prompt) -> Iterator[Choice]:
+        """A lower l_max, down to the paper's l_min, even if the rule itself begins later."""
+        if self.layer is not None or prompt.n_tokens <= self.select_k:
+            return
+        check_resolved(self.l_min, self.l_max)
+        paper = ASL(l_obs=self.l_obs).resolve(prompt.n_layer).l_min
+        latest = self.worst_case(prompt).latest or 0
+        for layer in range(min(latest, prompt.n_layer - 1) - 1, min(int(paper), int(self.l_min)), -1):
+            reason = f"selection after layer {layer} at the latest, instead of {self.l_max or 'never'}, fits the budget"
+            yield Choice(self.selecting_by(layer), None, reason, layer)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .asl import ASL
+from .two_passes import TwoPasses
 
 
 @dataclass(frozen=True)
-class ASL2Pass(ASL):
+class ASL2Pass(TwoPasses, ASL):
     """Like GemFilter (arXiv 2409.17422), but the layer and the set come from ASL (arXiv 2601.07667).
 
     The parameters are those of `ASL`. The answer is decoded from a prompt of `select_k` tokens at positions
@@ -17,4 +18,3 @@ class ASL2Pass(ASL):
     """
 
     name: ClassVar[str] = "asl-2pass"
-    two_passes: ClassVar[bool] = True

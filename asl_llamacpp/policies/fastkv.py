@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from ..selection.rule import Selector
+from .answers import Prompt
 from .asl import ASL
-from .base import Spec, check_kept, check_layer, check_pooling, integer, layer_or_auto
+from .base import Policy
+from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto
 
 
 @dataclass(frozen=True)
-class FastKV(Spec):
+class FastKV(Policy):
     """Prune at a fixed layer (arXiv 2502.01068): the tokens it attends to most are the only ones that go deeper.
 
     layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers
@@ -41,9 +44,13 @@ class FastKV(Spec):
         check_layer("layer", self.layer, n_layer)
         return replace(self, layer=max(n_layer // 2 - 1, 0)) if self.layer == "auto" else self
 
-    def rule(self, n_layer: int) -> ASL:
-        """The same as a rule of `Selector`: ASL with its layer given."""
-        layer = self.resolve(n_layer).layer
-        assert isinstance(layer, int)
+    @property
+    def latest_layer(self) -> int:
+        check_resolved(self.layer)
+        return int(self.layer)
+
+    def selector(self, prompt: Prompt) -> Selector:
+        """ASL's, with the layer given."""
+        layer = self.resolve(prompt.n_layer).latest_layer
         rule = ASL(layer=layer, window=self.window, kernel=self.kernel, select_k=self.select_k)
-        return rule.resolve(n_layer)
+        return rule.selector(prompt)

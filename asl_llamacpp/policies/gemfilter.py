@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from .base import Spec, check_kept, check_layer, check_pooling, integer, layer_or_auto
+import numpy as np
+
+from ..selection.compression import best
+from ..selection.rule import Floats, Ints, pool
+from ..selection.selectors import OneLayer
+from .answers import Prompt
+from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto
+from .two_passes import TwoPasses
 
 
 @dataclass(frozen=True)
-class GemFilter(Spec):
+class GemFilter(TwoPasses):
     """Run up to a fixed layer, keep the tokens that the last one's query points at, and start over (arXiv 2409.17422).
 
     layer     the layer (0-based) whose queries and keys choose; "auto": round(13 L / 32) for a model of L layers,
@@ -27,7 +34,6 @@ class GemFilter(Spec):
     select_k: int = 2048
 
     name: ClassVar[str] = "gemfilter"
-    two_passes: ClassVar[bool] = True
     window: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -40,3 +46,26 @@ class GemFilter(Spec):
         """This policy for a model of `n_layer` layers; ValueError if it has no such layer."""
         check_layer("layer", self.layer, n_layer)
         return replace(self, layer=min(round(13 * n_layer / 32), n_layer - 1)) if self.layer == "auto" else self
+
+    @property
+    def latest_layer(self) -> int:
+        check_resolved(self.layer)
+        return int(self.layer)
+
+    def selector(self, prompt: Prompt) -> LastQuery:
+        return LastQuery(self.resolve(prompt.n_layer), prompt)
+
+
+class LastQuery(OneLayer):
+    """The tokens that the last one's query points at: pooled inner products, summed over the heads."""
+
+    products = True
+
+    def __init__(self, policy: GemFilter, prompt: Prompt) -> None:
+        super().__init__(policy.latest_layer, policy.select_k, prompt.n_tokens, prompt.scored)
+        self.kernel = policy.kernel
+
+    def choose(self, sums: Floats) -> tuple[Floats, Ints]:
+        scores = pool(sums, self.kernel).sum(axis=0)[:-1]
+        # the last token must stay, or there would be nothing to continue from
+        return scores, np.append(best(scores, self.select_k - 1), self.n_tokens - 1).astype(np.int32)

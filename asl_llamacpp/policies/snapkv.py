@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Spec, check_kept, check_pooling, integer
+from .base import Policy
+from .checks import check_kept, check_pooling, integer
 
 
 @dataclass(frozen=True)
-class SnapKV(Spec):
+class SnapKV(Policy):
     """Compress each layer's KV once it has run (arXiv 2404.14469): no token is dropped, but most of its cells are.
 
     budget  cells that every layer and KV head keeps, the window included, > window; `Llama`'s kv_budget goes first
@@ -32,7 +33,3 @@ class SnapKV(Spec):
         self._set_checked(checked)
         check_pooling(self.kernel)
         check_kept("budget", self.budget, self.window)
-
-    def resolve(self, n_layer: int) -> SnapKV:
-        """This policy for a model of `n_layer` layers: there is nothing to work out."""
-        return self

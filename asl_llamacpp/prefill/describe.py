@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 
 from ..engine.binding import Engine, LayerInfo, kv_bytes
-from ..policies import ASL, Policy
+from ..policies import Policy
 from .report import PrefillReport
 
 
@@ -17,18 +17,14 @@ def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int)
     """The report of a prompt that was evaluated as a whole by `ctx`, a ctypes llama_context_p."""
     if engine is not None:
         report = describe(engine, policy, n_prompt)
-        report.reason = f"the prompt's {n_prompt} tokens fit {_limit(policy)}"
+        if policy.size is not None:
+            report.reason = f"the prompt's {n_prompt} tokens fit {policy.size}={getattr(policy, policy.size)}"
         return report
     n_layer = llama_cpp.llama_model_n_layer(llama_cpp.llama_get_model(ctx))
     size = kv_bytes(ctx)
     report = PrefillReport(str(policy), n_prompt, n_layer, reason="the policy keeps everything")
     report.kv_bytes = report.kv_bytes_full = report.peak_kv_bytes = size
     return report
-
-
-def _limit(policy: Policy) -> str:
-    name = "select_k" if hasattr(policy, "select_k") else "budget"
-    return f"{name}={getattr(policy, name)}"
 
 
 def describe(engine: Engine, policy: Policy, n_prompt: int, full_cells: int = 0) -> PrefillReport:
@@ -42,7 +38,7 @@ def describe(engine: Engine, policy: Policy, n_prompt: int, full_cells: int = 0)
         policy=str(policy),
         n_prompt=n_prompt,
         n_layer=info.n_layer,
-        tau=policy.tau if isinstance(policy, ASL) and policy.layer is None else None,
+        tau=policy.threshold,
         cells=[layer.n_cells for layer in layers],
         kv_bytes=info.kv_bytes,
         kv_bytes_full=_unpruned_bytes(layers, full_cells),

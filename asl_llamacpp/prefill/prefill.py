@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from ..engine.binding import Engine
 from ..policies import Policy
+from ..policies.answers import Prompt
 from ..selection.compression import kept_cells, window_cells
 from ..selection.rule import Decision, Floats, Ints, token_scores
-from ..selection.selectors import selector_for
 from .describe import describe
 from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
 from .report import OnProgress, PrefillReport, Progress
@@ -35,9 +35,9 @@ class _Prefill:
         self.known, self.document = known, document
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
         scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
-        self.selector = selector_for(policy, len(self.layers), len(tokens), scored)
-        self.window = min(getattr(policy, "window", 1), len(tokens))
-        self.kernel: int = getattr(policy, "kernel", 1)
+        self.selector = policy.selector(Prompt(len(tokens), len(self.layers), scored))
+        self.window = min(policy.window, len(tokens))
+        self.kernel = policy.kernel
         # the first of two passes leaves nothing behind, once it is sure that there will be a second one
         self.drops = policy.two_passes and self.selector.prunes and self.selector.surely_decides
         self.phase = "shallow"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policies import ASL, Heads
+from .parameters import Heads, RuleParameters
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -98,7 +98,7 @@ class Selector:
 
     products = False
 
-    def __init__(self, policy: ASL, n_tokens: int, scored_layers: Iterable[int] | None = None) -> None:
+    def __init__(self, policy: RuleParameters, n_tokens: int, scored_layers: Iterable[int] | None = None) -> None:
         if isinstance(policy.l_min, str) or isinstance(policy.l_max, str):
             raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
         self.policy = policy

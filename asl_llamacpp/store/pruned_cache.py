@@ -13,7 +13,7 @@ from ..budget.plan import Plan, plan
 from ..budget.text import Budget, BudgetError
 from ..budget.worst_case import Case
 from ..engine.binding import Engine, EngineError, kv_bytes, model_layers
-from ..policies import Full, Policy, SnapKV
+from ..policies import Policy
 from ..prefill.known import Keep, Known
 from ..prefill.prefill import prefill
 from ..prefill.read_ahead import read_ahead
@@ -54,7 +54,7 @@ class PrunedCache:
     ) -> None:
         self.engine = engine
         self.policy = policy
-        self.resolved = policy if isinstance(policy, Full) else policy.resolve(len(shape.layers))
+        self.resolved = policy.resolve(len(shape.layers))
         self.shape = shape
         self.budget = budget
         self.headroom = HEADROOM
@@ -65,7 +65,7 @@ class PrunedCache:
         """ValueError if documents are to stay on a device where their cells do not."""
         if self.store.place != "device":
             return
-        compresses = self.budget is not None or isinstance(self.policy, SnapKV)
+        compresses = self.budget is not None or self.policy.budget is not None
         if compresses or self.policy.two_passes or self.shape.has_ring:
             what = f"kv_policy={str(self.policy)!r}"
             if self.budget is not None:
@@ -91,8 +91,8 @@ class PrunedCache:
         if not 1 <= n_tokens <= self.shape.n_ctx:
             return False  # refused elsewhere
         planned = self.plan(n_tokens)
-        select_k = getattr(planned.policy, "select_k", n_tokens)
-        return n_tokens > min(select_k, planned.keep or n_tokens) or planned.limit is not None
+        kept = min(planned.policy.select_k or n_tokens, planned.keep or n_tokens)
+        return n_tokens > kept or planned.limit is not None
 
     def serves(self, tokens: Sequence[int]) -> bool:
         """Whether a prompt begins with a known document, so that it is prefilled layer by layer in any case."""
@@ -101,11 +101,7 @@ class PrunedCache:
 
     def latest_layer(self, planned: Plan, n_tokens: int) -> int | None:
         """The deepest layer that may select; the number of layers if none need; None if none will."""
-        policy = planned.policy
-        if isinstance(policy, (Full, SnapKV)) or n_tokens <= policy.select_k:
-            return None
-        case = Case(policy, self.shape, n_tokens, self.headroom)
-        return case.latest_layer(policy) if case.surely_selects(policy) else len(self.shape.layers)
+        return Case(planned.policy, self.shape, n_tokens, self.headroom).latest_layer
 
     def leaves_device(self, planned: Plan, n_tokens: int) -> bool:
         """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
@@ -124,7 +120,7 @@ class PrunedCache:
         leaves = self.leaves_device(planned, n)
         if leaves or store.active is not entry:
             store.put_away()
-        n_free = n - getattr(self.policy, "window", 1)
+        n_free = n - self.policy.window
         known = Known()
         if entry is not None and min(common, n_free) > 0:
             known = store.known(entry, min(common, n_free), self.latest_layer(planned, n))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..budget.text import parse_budget
-from ..policies.base import integer
+from ..policies.checks import integer
 
 Place = Literal["device", "ram", "disk"]
 DOCUMENT_LIMIT = 4 << 30

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from asl_llamacpp.budget.kv_shape import KVShape
 from asl_llamacpp.budget.plan import Plan, parse_budget, plan
 from asl_llamacpp.engine.binding import LayerShape
-from asl_llamacpp.policies import ASL, FastKV, Full, GemFilter, SnapKV, parse_policy
+from asl_llamacpp.policies import ASL, parse_policy
 from benchmarks.common import probe
 from benchmarks.scaling.shapes import Shape
 
@@ -53,13 +53,12 @@ def specs(shape: Shape, k: int) -> dict[str, tuple[str, int | None]]:
 def split(shape: Shape, spec: str, budget: int | None) -> Split:
     """Which layers run on what. Compression needs the scores of every layer that runs on the whole prompt."""
     policy, n_layer = parse_policy(spec), shape.n_layer
-    if isinstance(policy, Full):
+    if not policy.prunes:
         return Split(n_layer, 0, 0)
-    if isinstance(policy, SnapKV):
+    if policy.budget is not None:
         return Split(0, n_layer, 0, n_layer)
-    resolved = policy.resolve(n_layer)
-    assert isinstance(resolved, (ASL, FastKV, GemFilter)) and isinstance(resolved.layer, int)
-    s = resolved.layer
+    s = policy.resolve(n_layer).latest_layer
+    assert s is not None
     if policy.two_passes:
         return Split(s, 1, n_layer)
     if budget is not None:
@@ -103,5 +102,4 @@ def planned(shape: Shape, spec: str, budget: int | None, n: int) -> Plan:
     layer = LayerShape(shape.n_head, shape.n_head_kv, n_embd, n_embd, 0)
     kv_shape = KVShape(layers=(layer,) * shape.n_layer, n_ctx=n + 256)
     policy = parse_policy(spec)
-    resolved = policy if isinstance(policy, Full) else policy.resolve(shape.n_layer)
-    return plan(resolved, kv_shape, n, parse_budget(budget))
+    return plan(policy.resolve(shape.n_layer), kv_shape, n, parse_budget(budget))

@@ -1,0 +1,68 @@
+"""What a policy is asked about, and what it answers: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from .base import Policy
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt before its prefill.
+
+    n_tokens  its length
+    n_layer   layers of the model
+    scored    the layers that give scores, in order: those without a sliding window
+    """
+
+    n_tokens: int
+    n_layer: int
+    scored: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run through layers: the most tokens that each runs on, and the cells that each KV head is left with then.
+
+    `keep` None: the cells of all these tokens.
+    """
+
+    tokens: tuple[int, ...]
+    keep: int | None = None
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The most that a prompt takes, whatever its scores turn out to be.
+
+    latest  the deepest layer that all tokens run through; the number of layers if perhaps none is dropped; None: none
+            will be
+    passes  one after another; each begins with an empty cache
+    """
+
+    latest: int | None
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to prefill a prompt within a budget.
+
+    policy        the policy to run
+    keep          cells per layer and KV head that layers are compressed to; None: no compression
+    reason        what the budget changed; empty if nothing
+    forced_layer  the layer after which tokens are dropped at the latest, because of the budget
+    """
+
+    policy: Policy
+    keep: int | None
+    reason: str = ""
+    forced_layer: int | None = None
+
+
+Fewer: TypeAlias = Callable[[int], Iterable[int]]
+"""Numbers of cells below a given one that are worth trying, from large to small; all exceed the policy's window."""
