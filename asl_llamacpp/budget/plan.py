@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..policies import Policy
-from ..policies.answers import Choice
+from ..policies.base import Choice
 from .kv_shape import KVShape, Usage
 from .text import Budget, BudgetError, parse_budget, size_text
 from .worst_case import Case

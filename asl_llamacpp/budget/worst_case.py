@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..policies import Policy
-from ..policies.answers import Choice, Prompt
+from ..policies.answers import Prompt
+from ..policies.base import Choice
 from .kv_shape import CELLS_PAD, KVShape, Usage, usage
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from .base import Policy
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -46,22 +43,6 @@ class WorstCase:
 
     latest: int | None
     passes: tuple[Pass, ...]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One way to prefill a prompt within a budget.
-
-    policy        the policy to run
-    keep          cells per layer and KV head that layers are compressed to; None: no compression
-    reason        what the budget changed; empty if nothing
-    forced_layer  the layer after which tokens are dropped at the latest, because of the budget
-    """
-
-    policy: Policy
-    keep: int | None
-    reason: str = ""
-    forced_layer: int | None = None
 
 
 Fewer: TypeAlias = Callable[[int], Iterable[int]]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from ..selection.parameters import Heads, Reference
 from ..selection.rule import Selector
-from .answers import Choice, Prompt
-from .base import Policy
+from .answers import Prompt
+from .base import Choice, Policy
 from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, number
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..selection.selectors import Deciding, NoSelection
-from .answers import Choice, Fewer, Pass, Prompt, WorstCase
+from .answers import Fewer, Pass, Prompt, WorstCase
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -156,3 +156,19 @@ class Policy:
         """Plain int and float in the place of what was given, so that policies compare and print alike."""
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to prefill a prompt within a budget.
+
+    policy        the policy to run
+    keep          cells per layer and KV head that layers are compressed to; None: no compression
+    reason        what the budget changed; empty if nothing
+    forced_layer  the layer after which tokens are dropped at the latest, because of the budget
+    """
+
+    policy: Policy
+    keep: int | None
+    reason: str = ""
+    forced_layer: int | None = None

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .answers import Choice, Fewer, Prompt
-from .base import Policy
+from .answers import Fewer, Prompt
+from .base import Choice, Policy
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from .answers import Choice, Fewer, Pass, Prompt, WorstCase
-from .base import Policy
+from .answers import Fewer, Pass, Prompt, WorstCase
+from .base import Choice, Policy
 
 
 class TwoPasses(Policy):
