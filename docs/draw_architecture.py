@@ -99,7 +99,7 @@ def direct(graph: Imports) -> Iterator[tuple[str, str]]:
 WIDTH, MIDDLE, ROW, TOP = 1250, 550, 88, 64
 BOX, GAP, HEIGHT = 124, 18, 40
 TEXT_LEFT, TEXT_RIGHT, LINE = 40, 936, 38
-LANES = {"policies": -1, "budget": -1, "files": 1, "evals": 1, "sources": 2}
+LANES = {"selection": -1, "policies": -1, "budget": -1, "files": 1, "evals": 1, "sources": 2}
 """Where boxes stand beside the middle lane, 0; a new wing takes the first lane that is free on its floor."""
 INK, GREY, PALE, BLUE, GREEN = "#202124", "#9aa0a6", "#f1f3f4", "#1a73e8", "#188038"
 
