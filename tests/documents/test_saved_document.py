@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from llama_fixtures import load, logits
-from places import HELPERS
+from llama_fixtures import load, logits, python
 
 from asl_llamacpp import Document, DocumentFileError, DocumentMismatchError, Llama
 from asl_llamacpp.files.asldoc import open_document_file, write_document_file
@@ -265,14 +263,11 @@ def test_a_killed_save_leaves_the_old_file_whole(saved: Path, tmp_path: Path, ll
     path = tmp_path / "kept.asldoc"
     path.write_bytes(saved.read_bytes())
     code = (
-        "from llama_fixtures import *\nfrom test_saved_document import *\n"
-        f"d = load(kv_policy=POLICY, n_ctx=1024).open_document({str(saved)!r})\n"
+        f"d = load(kv_policy={POLICY!r}, n_ctx=1024).open_document({str(saved)!r})\n"
         f"print('ready', flush=True)\nwhile True: d.save({str(path)!r})\n"
     )
     for wait in (0.0, 0.003, 0.01, 0.03):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=HELPERS
-        )
+        process = subprocess.Popen(**python(code), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)

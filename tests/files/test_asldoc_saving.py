@@ -237,7 +237,7 @@ def test_folder_without_permission(path: Path) -> None:
 def test_memory_does_not_double(tmp_path: Path) -> None:
     code = f"""
 import re, numpy as np
-from asl_llamacpp.asldoc import open_document_file, write_document_file
+from asl_llamacpp.files.asldoc import open_document_file, write_document_file
 def peak():
     with open("/proc/self/status") as file:
         return int(re.search(r"VmHWM:\\s*(\\d+) kB", file.read())[1]) >> 10

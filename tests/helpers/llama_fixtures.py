@@ -70,8 +70,12 @@ def text(llm: llama_cpp.Llama, question: str | list[int], **settings: Any) -> st
     return llm(question, **{"temperature": 0.0, "max_tokens": 8, **settings})["choices"][0]["text"]
 
 
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    """Run code that may crash in a process of its own, with everything of this file imported."""
+def python(code: str) -> dict[str, Any]:
+    """`args` and `env` of a process that runs code with everything of this file imported."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HELPERS), str(ROOT)])}
-    command = [sys.executable, "-c", f"from llama_fixtures import *\n{code}"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return {"args": [sys.executable, "-c", f"from llama_fixtures import *\n{code}"], "env": environment}
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code that may crash in a process of its own."""
+    return subprocess.run(**python(code), capture_output=True, text=True, check=False, timeout=300)

@@ -18,9 +18,14 @@ from asl_llamacpp.engine import rpc
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Each of pytest-xdist's workers has ports of its own: none may take what another has found, but not yet bound."""
+    worker, n_workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port // 2 % int(n_workers) == int(worker.removeprefix("gw")):  # Linux gives odd ones first
+            return port
 
 
 class Server:
