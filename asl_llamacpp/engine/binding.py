@@ -62,6 +62,14 @@ def _int32s(name: str, values: Sequence[int] | npt.NDArray[np.integer[Any]]) -> 
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
+def _room(name: str, array: npt.NDArray[Any], dtype: type[np.generic]) -> Any:
+    """The array's memory, for C to write to."""
+    if array.dtype != dtype or not array.flags.c_contiguous or not array.flags.writeable:
+        kind = np.dtype(dtype).name
+        raise ValueError(f"{name} is written to: it must be a writable, contiguous array of {kind}, not {array.dtype}")
+    return ffi.from_buffer("float[]" if dtype is np.float32 else "uint8_t[]", array)
+
+
 def model_error(model: Any) -> str | None:
     """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
     reason = lib.llama_layerwise_model_error(ffi.cast("struct llama_model *", _address(model)))
@@ -101,6 +109,9 @@ class Engine:
 
     Every method raises ValueError for a wrong argument or call order (nothing is changed), MemoryError,
     UnsupportedModelError or EngineError (the context is empty and usable).
+
+    Other threads may call `info` and `layer` at any time, a progress display for instance. While one thread is in
+    `run`, `abort` stops it, and other methods raise ValueError.
     """
 
     def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
@@ -123,9 +134,6 @@ class Engine:
         self._raised = value
 
     def _check(self, status: int) -> None:
-        raised, self._raised = self._raised, None
-        if raised is not None:
-            raise raised
         if status != OK:
             raise ERRORS[status](ffi.string(lib.llama_layerwise_error(self._ctx)).decode())
 
@@ -144,7 +152,6 @@ class Engine:
 
         `scores` computes the window's softmax attention for `scores()`, `products` plain inner products instead.
         """
-        self._raised = None
         # set for this run alone: another engine on the same context may have come and gone
         lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
         self.running = True
@@ -154,6 +161,9 @@ class Engine:
         finally:
             self.running = False
             lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
         self._check(status)
 
     def scores(self, il: int) -> npt.NDArray[np.float32]:
@@ -219,7 +229,7 @@ class Engine:
 
     def get_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
         """Copy K and V of layer `il`, from position `first` on, into uint8 [m, k_bytes] and [m, v_bytes]."""
-        buffers = ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
+        buffers = _room("k", k, np.uint8), k.size, _room("v", v, np.uint8), v.size
         self._check(lib.llama_layerwise_get_kv(self._ctx, _int32(il), _int32(first), len(k), *buffers))
 
     def put_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
@@ -232,7 +242,7 @@ class Engine:
 
         Of the prefill in progress, after the layers that have run; without one, of the held tokens.
         """
-        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), ffi.from_buffer("float[]", out), out.size))
+        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), _room("out", out, np.float32), out.size))
 
     def park(self, number: int) -> None:
         """Put the held document away on its device, under a number that is free; the context is empty afterwards."""

@@ -3,8 +3,9 @@
 llama_kv_cache_layered_context::llama_kv_cache_layered_context(llama_memory_status status) : status(status) {}
 
 llama_kv_cache_layered_context::llama_kv_cache_layered_context(
-        std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout) :
-    ctxs(std::move(ctxs)), il_groups(std::move(il_groups)), n_real(n_real), layout_(layout),
+        std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout,
+        llama_layerwise_mutex & mutex) :
+    ctxs(std::move(ctxs)), il_groups(std::move(il_groups)), n_real(n_real), layout_(layout), mutex(&mutex),
     status(LLAMA_MEMORY_STATUS_SUCCESS) {
     for (const auto & ctx : this->ctxs) {
         status = llama_memory_status_combine(status, ctx->get_status());
@@ -22,6 +23,8 @@ bool llama_kv_cache_layered_context::next() {
 }
 
 bool llama_kv_cache_layered_context::apply() {
+    const std::lock_guard<llama_layerwise_mutex> lock(*mutex);
+
     bool res = true;
 
     for (size_t i = 0; i < n_real; ++i) {

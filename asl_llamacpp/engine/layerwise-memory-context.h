@@ -6,7 +6,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
+
+// a thread that holds it may call back into what takes it again
+using llama_layerwise_mutex = std::recursive_timed_mutex;
 
 class llama_kv_cache_layered_context : public llama_memory_context_i {
 public:
@@ -15,8 +19,10 @@ public:
 
     // one memory context per group of layers
     //   n_real: the first n_real contexts are stepped and applied, the others only serve the graph builder
+    //   mutex : held while the cells change
     llama_kv_cache_layered_context(
-            std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout);
+            std::vector<llama_memory_context_ptr> ctxs, std::vector<int32_t> il_groups, size_t n_real, uint64_t layout,
+            llama_layerwise_mutex & mutex);
 
     bool next()  override;
     bool apply() override;
@@ -38,6 +44,8 @@ private:
 
     size_t   n_real  = 0;
     uint64_t layout_ = 0;
+
+    llama_layerwise_mutex * mutex = nullptr;
 
     llama_memory_status status;
 };

@@ -1,9 +1,11 @@
 #include "layerwise-memory.h"
 
 #include "layerwise-memory-context.h"
+#include "layerwise-prefill.h"
 #include "layerwise-state.h"
 
 #include "llama-batch.h"
+#include "llama-context.h"
 #include "llama-impl.h"
 #include "llama-io.h"
 #include "llama-model.h"
@@ -26,9 +28,9 @@ static uint64_t next_layout() {
     return ++layout;
 }
 
-llama_kv_cache_layered::llama_kv_cache_layered(
-        const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams) :
-    model(model), cparams(cparams),
+llama_kv_cache_layered::llama_kv_cache_layered(llama_context & ctx, const llama_memory_params & params) :
+    driver(std::make_shared<llama_layerwise>(ctx, *this)),
+    model(ctx.get_model()), cparams(ctx.get_cparams()),
     type_k(params.type_k), type_v(params.type_v),
     v_trans(!cparams.flash_attn), swa_full(params.swa_full),
     n_layer_(model.hparams.n_layer()), n_ctx(cparams.n_ctx_seq),
@@ -48,11 +50,13 @@ llama_kv_cache_layered::llama_kv_cache_layered(
 llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr & balloc, uint32_t n_ubatch, bool embd_all) {
     GGML_UNUSED(embd_all);
 
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
     const auto fail = [](llama_memory_status status) {
         return std::make_unique<llama_kv_cache_layered_context>(status);
     };
 
-    if (is_prefilling()) {
+    if (driver->active) {
         LLAMA_LOG_ERROR("%s: a layer-wise prefill is in progress\n", __func__);
         return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
     }
@@ -106,7 +110,7 @@ llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr &
 
         const size_t n_real = ctxs.size();
 
-        return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), n_real, layout);
+        return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), n_real, layout, mutex);
     } catch (const std::bad_alloc &) {
         LLAMA_LOG_ERROR("%s: out of memory while enlarging the KV cache for %u tokens\n", __func__, n_tokens);
         return fail(LLAMA_MEMORY_STATUS_FAILED_PREPARE);
@@ -127,7 +131,7 @@ llama_memory_context_ptr llama_kv_cache_layered::init_pass(llama_layerwise_group
     std::vector<int32_t> il_groups(n_layer_, 1);
     std::fill(il_groups.begin() + group.il_begin, il_groups.begin() + group.il_end, 0);
 
-    return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), 1, next_layout());
+    return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), 1, next_layout(), mutex);
 }
 
 llama_memory_context_ptr llama_kv_cache_layered::init_full() {
@@ -135,10 +139,12 @@ llama_memory_context_ptr llama_kv_cache_layered::init_full() {
     ctxs.push_back(reserve.mem->init_full());
 
     return std::make_unique<llama_kv_cache_layered_context>(
-            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), 1, next_layout());
+            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), 1, next_layout(), mutex);
 }
 
 llama_memory_context_ptr llama_kv_cache_layered::init_update(llama_context * lctx, bool optimize) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
     std::vector<llama_memory_context_ptr> ctxs;
 
     for (auto & group : groups) {
@@ -161,7 +167,7 @@ llama_memory_context_ptr llama_kv_cache_layered::init_update(llama_context * lct
     const size_t n_real = ctxs.size();
 
     return std::make_unique<llama_kv_cache_layered_context>(
-            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), n_real, next_layout());
+            std::move(ctxs), std::vector<int32_t>(n_layer_, 0), n_real, next_layout(), mutex);
 }
 
 bool llama_kv_cache_layered::get_can_shift() const {
@@ -171,10 +177,14 @@ bool llama_kv_cache_layered::get_can_shift() const {
 void llama_kv_cache_layered::clear(bool data) {
     GGML_UNUSED(data);
 
-    if (interrupt()) {
-        return;
-    }
+    std::unique_lock<llama_layerwise_mutex> lock(mutex, std::defer_lock);
 
+    if (!driver->interrupt(lock)) {
+        drop_groups();
+    }
+}
+
+void llama_kv_cache_layered::drop_groups() {
     groups.clear();
 
     compressed.assign(n_layer_, false);
@@ -184,8 +194,10 @@ void llama_kv_cache_layered::clear(bool data) {
 }
 
 bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos p1) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
     // the layers that are still to run would not agree
-    if (is_prefilling()) {
+    if (driver->active) {
         return false;
     }
 
@@ -196,7 +208,7 @@ bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos
         return false;
     }
 
-    forget_from(p0);
+    driver->forget_from(p0);
 
     bool res = true;
 
@@ -213,7 +225,9 @@ bool llama_kv_cache_layered::seq_rm(llama_seq_id seq_id, llama_pos p0, llama_pos
 }
 
 void llama_kv_cache_layered::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id_dst, llama_pos p0, llama_pos p1) {
-    if (is_prefilling()) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
+    if (driver->active) {
         return;
     }
 
@@ -223,7 +237,9 @@ void llama_kv_cache_layered::seq_cp(llama_seq_id seq_id_src, llama_seq_id seq_id
 }
 
 void llama_kv_cache_layered::seq_keep(llama_seq_id seq_id) {
-    if (is_prefilling()) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
+    if (driver->active) {
         return;
     }
 
@@ -233,11 +249,13 @@ void llama_kv_cache_layered::seq_keep(llama_seq_id seq_id) {
 }
 
 void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_pos p1, llama_pos shift) {
-    if (is_prefilling() || pos_removable > 0) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
+    if (driver->active || pos_removable > 0) {
         return;
     }
 
-    forget_from(-1);
+    driver->forget_from(-1);
 
     for (auto & group : groups) {
         group.mem->seq_add(seq_id, p0, p1, shift);
@@ -245,11 +263,13 @@ void llama_kv_cache_layered::seq_add(llama_seq_id seq_id, llama_pos p0, llama_po
 }
 
 void llama_kv_cache_layered::seq_div(llama_seq_id seq_id, llama_pos p0, llama_pos p1, int d) {
-    if (is_prefilling() || pos_removable > 0) {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
+    if (driver->active || pos_removable > 0) {
         return;
     }
 
-    forget_from(-1);
+    driver->forget_from(-1);
 
     for (auto & group : groups) {
         group.mem->seq_div(seq_id, p0, p1, d);
@@ -265,6 +285,8 @@ llama_pos llama_kv_cache_layered::seq_pos_max(llama_seq_id seq_id) const {
 }
 
 std::map<ggml_backend_buffer_type_t, size_t> llama_kv_cache_layered::memory_breakdown() const {
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
+
     std::map<ggml_backend_buffer_type_t, size_t> res;
 
     for (const auto & group : groups) {
@@ -278,6 +300,8 @@ std::map<ggml_backend_buffer_type_t, size_t> llama_kv_cache_layered::memory_brea
 
 void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq_id, llama_state_seq_flags flags) const {
     check_state_seq(seq_id);
+
+    const std::lock_guard<llama_layerwise_mutex> lock(mutex);
 
     // a part of the cells would not do: reading begins with an empty cache
     flags &= ~LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY;
@@ -313,7 +337,9 @@ void llama_kv_cache_layered::state_read(llama_io_read_i & io, llama_seq_id seq_i
 
     flags &= ~LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY;
 
-    if (interrupt()) {
+    std::unique_lock<llama_layerwise_mutex> lock(mutex, std::defer_lock);
+
+    if (driver->interrupt(lock)) {
         throw std::runtime_error("a layer-wise prefill is running");
     }
 

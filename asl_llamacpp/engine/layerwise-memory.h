@@ -7,25 +7,27 @@
 // are allocated on their own, when the layer is about to run, and grow while decoding.
 
 #include "layerwise-group.h"
+#include "layerwise-memory-context.h"
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+struct llama_context;
 struct llama_layerwise;
 
 // what model.create_memory returns, or the layered cache where the thread asked for it (llama_layerwise_defer_kv)
-llama_memory_i * llama_layerwise_create_memory(
-        const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams);
+llama_memory_i * llama_layerwise_create_memory(llama_context & ctx, const llama_memory_params & params);
 
 // the reason why a model cannot be prefilled layer by layer, empty if it can
 std::string llama_layerwise_refusal(const llama_model & model);
 
 class llama_kv_cache_layered : public llama_memory_i {
 public:
-    llama_kv_cache_layered(const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams);
+    llama_kv_cache_layered(llama_context & ctx, const llama_memory_params & params);
 
     //
     // llama_memory_i
@@ -63,6 +65,9 @@ public:
     // n_cells_swa: cells of the sliding-window layers, 0 for what n_cells asks for. Throws std::bad_alloc
     llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa = 0);
 
+    // the cells of all layers
+    void drop_groups();
+
     // append a group; the one before it is joined with its predecessor if they hold the same cells
     void push(llama_layerwise_group && group);
 
@@ -99,7 +104,10 @@ public:
     llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
 
     // the prefill driver of this context; while it prefills, llama_decode is refused
-    std::shared_ptr<llama_layerwise> driver;
+    const std::shared_ptr<llama_layerwise> driver;
+
+    // held by whoever changes the groups, their cells or the driver, see llama_layerwise::lock
+    mutable llama_layerwise_mutex mutex;
 
     void reset_peak();
 
@@ -152,9 +160,6 @@ private:
     // throws std::bad_alloc and leaves the group usable at its old size
     void grow(llama_layerwise_group & group, uint32_t n_cells);
 
-    bool is_prefilling() const;
-    bool interrupt(); // see llama_layerwise::interrupt
-    void forget_from(llama_pos p0); // see llama_layerwise::forget_from
     bool is_empty() const;
 
     void read_groups(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags);

@@ -6,6 +6,7 @@
 #include "llama-impl.h"
 #include "llama-model.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <new>
 
@@ -17,10 +18,6 @@ llama_layerwise & llama_layerwise::get(llama_context * ctx) {
     auto * mem = dynamic_cast<llama_kv_cache_layered *>(ctx->get_memory());
     if (mem == nullptr) {
         llama_layerwise_invalid("this context was created without llama_layerwise_defer_kv(true)");
-    }
-
-    if (!mem->driver) {
-        mem->driver = std::make_shared<llama_layerwise>(*ctx, *mem);
     }
 
     return *mem->driver;
@@ -186,6 +183,9 @@ void llama_layerwise::reset_after(llama_layerwise_status status) {
         ctx.sched_need_reserve = true;
     }
 
+    // nothing is left that could be aborted
+    aborted = false;
+
     // the document outlives a question that failed
     ctx.synchronize();
 
@@ -217,15 +217,32 @@ void llama_layerwise::reset(bool clear_memory) {
     filled = llama_layerwise_group();
 
     if (clear_memory) {
-        mem.clear(true);
+        held = held_t();
+
+        mem.drop_groups();
     }
 }
 
-bool llama_layerwise::interrupt() {
-    if (running) {
-        aborted = true;
+bool llama_layerwise::take(std::unique_lock<llama_layerwise_mutex> & lock) const {
+    while (!lock.try_lock_for(std::chrono::milliseconds(1))) {
+        if (running) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+bool llama_layerwise::interrupt(std::unique_lock<llama_layerwise_mutex> & lock) {
+    // first, so that a run in another thread that is about to end either sees it, or lets the lock be taken. Only who
+    // empties the context afterwards takes it back
+    aborted = true;
+
+    if (!take(lock) || running) {
         return true;
     }
+
+    aborted = false;
 
     if (active) {
         reset(false);
@@ -234,18 +251,4 @@ bool llama_layerwise::interrupt() {
     held = held_t();
 
     return false;
-}
-
-bool llama_kv_cache_layered::interrupt() {
-    return driver && driver->interrupt();
-}
-
-void llama_kv_cache_layered::forget_from(llama_pos p0) {
-    if (driver) {
-        driver->forget_from(p0);
-    }
-}
-
-bool llama_kv_cache_layered::is_prefilling() const {
-    return driver && driver->active;
 }

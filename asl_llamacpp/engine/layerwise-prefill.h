@@ -8,8 +8,10 @@
 #include "layerwise-hidden.h"
 #include "layerwise-memory.h"
 
+#include <atomic>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -41,13 +43,12 @@ struct llama_layerwise {
     llama_layerwise_progress progress           = nullptr;
     void *                   progress_user_data = nullptr;
 
-    std::string error;
-
     // the prefill in progress
 
-    bool active  = false;
-    bool running = false; // inside of run(), whose callback may call back into this API
-    bool aborted = false; // the callback of the run in progress asked to abort
+    bool active = false;
+
+    std::atomic<bool> running { false }; // inside of run(), whose callback may call back into this API
+    std::atomic<bool> aborted { false }; // the callback, or another thread, asked the run in progress to stop
 
     std::vector<llama_token> tokens; // of the kept tokens
     std::vector<llama_pos>   pos;
@@ -111,17 +112,40 @@ struct llama_layerwise {
     void reset(bool clear_memory);
     void reset_after(llama_layerwise_status status);
 
-    // the cache is to be emptied from outside: ends the prefill, or asks the run in progress to stop, which then
-    // empties the cache itself (true)
-    bool interrupt();
+    // wait for what another thread does on the context, unless it runs layers (false), which may take minutes. The
+    // running thread itself has the lock already
+    bool take(std::unique_lock<llama_layerwise_mutex> & lock) const;
+
+    // the cache is to be emptied from outside: ends the prefill, with the lock taken, or asks the run in progress to
+    // stop, which then empties the cache itself (true)
+    bool interrupt(std::unique_lock<llama_layerwise_mutex> & lock);
 
     // positions from p0 on are removed from outside
     void forget_from(llama_pos p0);
 
+    llama_layerwise_info  info() const;
+    llama_layerwise_layer layer(int32_t il) const;
+
+    // the same while another thread runs layers: as it was before the ubatch that is running
+    struct noted_t {
+        llama_layerwise_info info = {};
+
+        std::vector<llama_layerwise_layer> layers;
+    };
+
+    noted_t last_noted() const;
+
+private:
+    struct running_t;
+
+    mutable std::mutex noted_mutex;
+    noted_t            noted;
+
+    void note();
+
     size_t held_bytes()   const;
     size_t parked_bytes() const;
 
-private:
     int32_t n_layer() const { return mem.n_layer(); }
 
     void require_idle() const;
@@ -142,6 +166,8 @@ private:
 
     // the backend that computes on this buffer's device
     ggml_backend_t backend_of(ggml_backend_buffer_t buf) const;
+
+    void run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place);
 
     void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
 

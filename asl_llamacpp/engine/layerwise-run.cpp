@@ -56,6 +56,18 @@ llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) cons
     return res;
 }
 
+// while it lives, other threads' calls are refused or answered from what was noted
+struct llama_layerwise::running_t {
+    explicit running_t(llama_layerwise & lw) : lw(lw) {
+        lw.note();
+        lw.running = true;
+    }
+
+    ~running_t() { lw.running = false; }
+
+    llama_layerwise & lw;
+};
+
 void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     require_active();
 
@@ -70,18 +82,6 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         llama_layerwise_invalid("there is no scoring " + std::to_string(scoring));
     }
 
-    const size_t n_tokens = tokens.size();
-    const size_t n_ubatch = ctx.cparams.n_ubatch;
-
-    scores.clear();
-
-    struct running_t {
-        explicit running_t(llama_layerwise & lw) : lw(lw) { lw.running = true; lw.aborted = false; }
-        ~running_t() { lw.running = false; }
-
-        llama_layerwise & lw;
-    } guard(*this);
-
     const bool in_place = n_before > 0 && held.in_cache;
 
     if (in_place && il_end != held.il) {
@@ -90,6 +90,23 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     if (n_before > 0 && !in_place && (il_end != il_begin + 1 || !filled.has(il_begin))) {
         llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
     }
+
+    scores.clear();
+
+    {
+        const running_t guard(*this);
+
+        run_layers(il_begin, il_end, scoring, in_place);
+    }
+
+    if (aborted) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
+    }
+}
+
+void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place) {
+    const size_t n_tokens = tokens.size();
+    const size_t n_ubatch = ctx.cparams.n_ubatch;
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
@@ -123,6 +140,8 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
 
     for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
         const size_t n = std::min(n_ubatch, n_tokens - i0);
+
+        note();
 
         const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
 

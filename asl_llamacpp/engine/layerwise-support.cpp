@@ -5,6 +5,7 @@
 #include "layerwise-memory.h"
 
 #include "llama-arch.h"
+#include "llama-context.h"
 #include "llama-model.h"
 
 #include <stdexcept>
@@ -89,8 +90,10 @@ std::string llama_layerwise_refusal(const llama_model & model) {
 
 static thread_local bool g_defer_kv = false;
 
-llama_memory_i * llama_layerwise_create_memory(
-        const llama_model & model, const llama_memory_params & params, const llama_cparams & cparams) {
+llama_memory_i * llama_layerwise_create_memory(llama_context & ctx, const llama_memory_params & params) {
+    const auto & model   = ctx.get_model();
+    const auto & cparams = ctx.get_cparams();
+
     if (!g_defer_kv) {
         return model.create_memory(params, cparams);
     }
@@ -103,7 +106,7 @@ llama_memory_i * llama_layerwise_create_memory(
         throw std::runtime_error("a context for layer-wise prefill holds one sequence");
     }
 
-    return new llama_kv_cache_layered(model, params, cparams);
+    return new llama_kv_cache_layered(ctx, params);
 }
 
 const char * llama_layerwise_model_error(const llama_model * model) {

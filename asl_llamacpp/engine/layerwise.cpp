@@ -3,43 +3,61 @@
 #include "layerwise-prefill.h"
 
 #include "llama-context.h"
-#include "llama-model.h"
 
 #include <algorithm>
+#include <mutex>
 #include <new>
 #include <string>
 
+// of the thread's last call
 static thread_local std::string g_error;
 
 // runs f, keeps the error for llama_layerwise_error and empties the context unless nothing was changed
-template<typename F>
-static int32_t guard(llama_context * ctx, F && f) {
+//   noted: what to do instead while another thread runs layers; without it the call is refused then
+template<typename F, typename G>
+static int32_t guard(llama_context * ctx, F && f, G && noted) {
     llama_layerwise * lw = nullptr;
 
+    std::unique_lock<llama_layerwise_mutex> lock;
+
     llama_layerwise_status status = LLAMA_LAYERWISE_STATUS_OK;
-    std::string            error;
+
+    g_error.clear();
 
     try {
-        lw = &llama_layerwise::get(ctx);
-        f(*lw);
+        lw   = &llama_layerwise::get(ctx);
+        lock = std::unique_lock<llama_layerwise_mutex>(lw->mem.mutex, std::defer_lock);
+
+        if (lw->take(lock)) {
+            f(*lw);
+        } else {
+            noted(*lw);
+        }
     } catch (const llama_layerwise_exception & e) {
-        status = e.status;
-        error  = e.what();
+        status  = e.status;
+        g_error = e.what();
     } catch (const std::bad_alloc &) {
-        status = LLAMA_LAYERWISE_STATUS_NO_MEMORY;
-        error  = "an allocation failed";
+        status  = LLAMA_LAYERWISE_STATUS_NO_MEMORY;
+        g_error = "an allocation failed";
     } catch (const std::exception & e) {
-        status = LLAMA_LAYERWISE_STATUS_FAILED;
-        error  = e.what();
+        status  = LLAMA_LAYERWISE_STATUS_FAILED;
+        g_error = e.what();
     }
 
-    if (lw && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
-        lw->reset_after(status);
+    if (lock && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
+        try {
+            lw->reset_after(status);
+        } catch (const std::exception & e) {
+            g_error += std::string("; and then: ") + e.what();
+        }
     }
-
-    (lw ? lw->error : g_error) = error;
 
     return status;
+}
+
+template<typename F>
+static int32_t guard(llama_context * ctx, F && f) {
+    return guard(ctx, f, [](llama_layerwise &) { llama_layerwise_invalid("layers are running in another thread: wait until they are done"); });
 }
 
 int32_t llama_layerwise_check(llama_context * ctx) {
@@ -56,6 +74,10 @@ int32_t llama_layerwise_run(llama_context * ctx, int32_t il_begin, int32_t il_en
 
 int32_t llama_layerwise_scores(llama_context * ctx, int32_t il, float * out, int64_t n_out) {
     return guard(ctx, [&](llama_layerwise & lw) {
+        if (lw.running) {
+            llama_layerwise_invalid("layers are running: wait until they are done");
+        }
+
         const auto it = lw.scores.find(il);
         if (it == lw.scores.end()) {
             llama_layerwise_invalid("layer " + std::to_string(il) + " has no scores: it was not in the last run, or it is a sliding-window layer");
@@ -124,66 +146,41 @@ int32_t llama_layerwise_end(llama_context * ctx) {
 }
 
 void llama_layerwise_abort(llama_context * ctx) {
-    guard(ctx, [](llama_layerwise & lw) {
-        if (!lw.interrupt()) {
+    try {
+        auto & lw = llama_layerwise::get(ctx);
+
+        std::unique_lock<llama_layerwise_mutex> lock(lw.mem.mutex, std::defer_lock);
+
+        if (!lw.interrupt(lock)) {
             lw.reset(true);
         }
-    });
+    } catch (const std::exception &) {
+        // a context without layer-wise prefill has none to abort
+    }
 }
 
 int32_t llama_layerwise_get_info(llama_context * ctx, llama_layerwise_info * info) {
-    return guard(ctx, [&](llama_layerwise & lw) {
+    const auto check = [&] {
         if (info == nullptr) {
             llama_layerwise_invalid("info is NULL");
         }
+    };
 
-        *info = {
-            /*.n_layer       =*/ lw.mem.n_layer(),
-            /*.n_head        =*/ (int32_t) lw.ctx.get_model().hparams.n_head(),
-            /*.n_tokens      =*/ lw.n_prompt,
-            /*.n_kept        =*/ (int32_t) lw.tokens.size() + lw.n_before,
-            /*.il_next       =*/ lw.il_next,
-            /*.n_groups      =*/ (int32_t) lw.mem.get_groups().size(),
-            /*.kv_bytes      =*/ lw.mem.bytes(),
-            /*.kv_bytes_peak =*/ lw.mem.bytes_peak(),
-            /*.hidden_bytes  =*/ lw.hidden.bytes(),
-            /*.n_grow        =*/ lw.mem.n_grow(),
-            /*.n_held        =*/ (int32_t) lw.held.tokens.size(),
-            /*.il_held       =*/ lw.held.il,
-            /*.held_bytes    =*/ lw.held_bytes(),
-            /*.held_in_cache =*/ (lw.held.in_cache || lw.held.group.il_end > 0) ? 1 : 0,
-            /*.n_parked      =*/ (int32_t) lw.parked.size(),
-            /*.parked_bytes  =*/ lw.parked_bytes(),
-        };
-    });
+    return guard(ctx,
+        [&](llama_layerwise & lw) { check(); *info = lw.info(); },
+        [&](llama_layerwise & lw) { check(); *info = lw.last_noted().info; });
 }
 
 int32_t llama_layerwise_get_layer(llama_context * ctx, int32_t il, llama_layerwise_layer * layer) {
-    return guard(ctx, [&](llama_layerwise & lw) {
+    const auto check = [&](llama_layerwise & lw) {
         if (layer == nullptr || il < 0 || il >= lw.mem.n_layer()) {
             llama_layerwise_invalid("there is no layer " + std::to_string(il));
         }
+    };
 
-        const auto & hparams = lw.ctx.get_model().hparams;
-
-        *layer = {};
-        layer->n_head    = hparams.n_head(il);
-        layer->n_head_kv = hparams.n_head_kv(il);
-        layer->is_swa    = hparams.is_swa(il);
-
-        layer->is_compressed = lw.mem.is_compressed(il);
-
-        const auto * group = lw.mem.group_of(il);
-        const auto * kv    = group ? group->kv_of(il) : nullptr;
-
-        if (kv) {
-            layer->n_cells     = kv->get_cells(0).get_used();
-            layer->n_cells_max = kv->get_size();
-            layer->bytes       = llama_layerwise_kv::layer_bytes(*kv, il);
-            layer->k_bytes     = llama_layerwise_kv::k_bytes(*kv, il);
-            layer->v_bytes     = llama_layerwise_kv::v_bytes(*kv, il);
-        }
-    });
+    return guard(ctx,
+        [&](llama_layerwise & lw) { check(lw); *layer = lw.layer(il); },
+        [&](llama_layerwise & lw) { check(lw); *layer = lw.last_noted().layers[il]; });
 }
 
 uint64_t llama_layerwise_kv_bytes(const llama_context * ctx) {
@@ -236,7 +233,9 @@ void llama_layerwise_set_progress(llama_context * ctx, llama_layerwise_progress 
     try {
         auto & lw = llama_layerwise::get(ctx);
 
-        if (!lw.running) {
+        std::unique_lock<llama_layerwise_mutex> lock(lw.mem.mutex, std::defer_lock);
+
+        if (lw.take(lock) && !lw.running) {
             lw.progress           = callback;
             lw.progress_user_data = user_data;
         }
@@ -246,9 +245,7 @@ void llama_layerwise_set_progress(llama_context * ctx, llama_layerwise_progress 
 }
 
 const char * llama_layerwise_error(const llama_context * ctx) {
-    try {
-        return llama_layerwise::get(const_cast<llama_context *>(ctx)).error.c_str();
-    } catch (const std::exception &) {
-        return g_error.c_str();
-    }
+    GGML_UNUSED(ctx);
+
+    return g_error.c_str();
 }

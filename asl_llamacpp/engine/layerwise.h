@@ -21,9 +21,13 @@
 // before the selection, the selected ones for those after it.
 //
 // Every function checks its arguments. A status other than OK leaves the context empty and usable, except for
-// INVALID, which changes nothing, and for a held document, which stays; llama_layerwise_error tells the reason. None of them may be called while
-// llama_decode runs on the same context. During a prefill llama_decode is refused, llama_memory_seq_* do nothing, and
-// llama_memory_clear ends it. From the progress callback only abort and the get functions have an effect.
+// INVALID, which changes nothing, and for a held document, which stays; llama_layerwise_error tells the reason. During a
+// prefill llama_decode is refused, llama_memory_seq_* do nothing, and llama_memory_clear ends it. From the progress
+// callback only abort and the get functions have an effect.
+//
+// Any thread may call, though only get_info and get_layer while another one is in llama_decode. While another one runs
+// layers, abort stops it, get_info and get_layer tell how it was before the ubatch that is running, and everything else
+// is refused as INVALID.
 
 #include "llama.h"
 
@@ -205,7 +209,7 @@ LLAMA_API int32_t llama_layerwise_get_positions(struct llama_context * ctx, int3
 
 LLAMA_API void llama_layerwise_set_progress(struct llama_context * ctx, llama_layerwise_progress callback, void * user_data);
 
-// what went wrong in the last call on this context, empty if nothing did
+// what went wrong in this thread's last call of a function that returns a status, empty if nothing did
 LLAMA_API const char * llama_layerwise_error(const struct llama_context * ctx);
 
 // cdef-end

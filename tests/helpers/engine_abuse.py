@@ -11,7 +11,9 @@ import ctypes
 import faulthandler
 import gc
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,33 @@ def second_engine(bench: Bench) -> None:
     bench.engine.progress = lambda _begin, _end, done, _n: calls.append(done)
     bench.answer()
     assert calls, "the first engine's progress is not called any more"
+    bench.check_usable()
+
+
+def polled(bench: Bench) -> None:
+    """Two progress displays ask all the time, while prompts are prefilled, answered, and dropped."""
+    done = threading.Event()
+
+    def poll() -> int:
+        n = 0
+        while not done.is_set():
+            info = bench.engine.info()
+            layers = [bench.engine.layer(il) for il in range(info.n_layer)]
+            assert all(0 <= layer.n_cells <= layer.n_cells_max <= N_CTX for layer in layers)
+            n += 1
+        return n
+
+    with ThreadPoolExecutor(2) as pool:
+        polls = [pool.submit(poll) for _ in range(2)]
+        try:
+            for _ in range(15):
+                assert bench.answer().tobytes() == bench.want.tobytes(), "asking changed the logits"
+                bench.context.clear()
+                bench.context.decode(bench.tokens[:N])
+                bench.engine.abort()
+        finally:
+            done.set()
+        assert all(result.result() > 100 for result in polls), "nothing was asked"
     bench.check_usable()
 
 
@@ -313,6 +342,7 @@ CASES: dict[str, Action] = {
     **{f"reenter {name}": lambda b, case=case: reenter(b, *case) for name, case in REENTER.items()},  # type: ignore[misc]
     **{f"meddle {name}": lambda b, call=call: meddle(b, call) for name, call in MEDDLE.items()},  # type: ignore[misc]
     "second engine": second_engine,
+    "polled": polled,
     **({"out of memory": out_of_memory} if sys.platform == "linux" else {}),
 }
 

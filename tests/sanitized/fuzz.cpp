@@ -1,16 +1,20 @@
-// Random calls with random arguments, also from the progress callback. Whatever they return, nothing crashes, what is
-// promised about the return values holds, and after an abort a correct prefill gives the right logits.
+// Random calls with random arguments, also from the progress callback, while another thread asks for the state. Whatever
+// they return, nothing crashes, what is promised about the return values holds, and after an abort a correct prefill
+// gives the right logits.
 //
 //     fuzz MODEL.gguf SEED N_STEPS
 
 #include "bench.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -472,6 +476,30 @@ struct fuzz {
     }
 };
 
+// another thread that asks for the state all the time, as a progress display does
+struct poller {
+    explicit poller(const bench & b) : thread([this, &b] {
+        while (!done) {
+            CHECK(b.info().n_layer == b.n_layer);
+
+            for (int32_t il = 0; il < b.n_layer; ++il) {
+                llama_layerwise_layer layer;
+                CHECK(llama_layerwise_get_layer(b.ctx, il, &layer) == LLAMA_LAYERWISE_STATUS_OK && layer.n_cells <= layer.n_cells_max);
+            }
+
+            std::this_thread::sleep_for(std::chrono::microseconds(100));
+        }
+    }) {}
+
+    ~poller() {
+        done = true;
+        thread.join();
+    }
+
+    std::atomic<bool> done { false };
+    std::thread       thread;
+};
+
 int main(int argc, char ** argv) {
     CHECK(argc == 4);
 
@@ -480,7 +508,10 @@ int main(int argc, char ** argv) {
 
     bench b(argv[1], layout(seed));
     fuzz  f(b, seed);
-    f.steps(n_steps);
+    {
+        const poller asking(b);
+        f.steps(n_steps);
+    }
 
     fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld prompts from held tokens, %lld from the host; statuses:",
             argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_resumed, (long long) f.n_restored);
