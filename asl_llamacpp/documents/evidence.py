@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..selection.rule import rank
+from ..selection.ranks import rank
 from .passages import letters_before, passages
 from .text import Part
 

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ..selection.rule import rank
+from ..selection.ranks import rank
 from .evidence import Span, place_text
 from .text import Part
 

@@ -18,7 +18,10 @@ from ..files.fingerprint import model_fingerprint
 from ..opening import models
 from ..opening.document import CONTEXT_STEP
 from ..policies import ASL, Full, Heads
-from ..selection.rule import Floats, Selector, rank, selected_positions, token_scores
+from ..selection.arrays import Floats
+from ..selection.ranks import rank, selected_positions
+from ..selection.rule import Selector
+from ..selection.scores import token_scores
 from .forced import ForcedSelection
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts
@@ -180,7 +183,7 @@ def _try(
     forced: ForcedSelection, sample: Sample, layer: int, scores: Floats, select_k: int, window: int
 ) -> list[float | bool | None]:
     """[log-probability, greedy, share of the answers' tokens kept] of a selection by `scores`."""
-    positions = selected_positions(rank(scores), select_k - window, window)
+    positions = selected_positions(scores, select_k - window, window)
     found = forced.at(layer, positions)
     kept = None if sample.evidence is None else float(np.isin(sample.evidence, positions).mean())
     return [found.logprob, found.greedy, kept]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import llama_cpp
 import numpy as np
 
-from ..selection.rule import Floats, Ints
+from ..selection.arrays import Floats, Ints
 from ..store.pruned_cache import HEADROOM
 from .recorded import RecordedPrompt
 from .shared import SharedLlama

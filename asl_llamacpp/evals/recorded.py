@@ -16,7 +16,7 @@ from ..policies import Policy
 from ..policies.answers import Prompt
 from ..prefill.document_state import DocumentState, StateCopier, in_ram
 from ..prefill.read_ahead import read_ahead
-from ..selection.rule import Floats
+from ..selection.arrays import Floats
 
 
 class _EveryLayer(StateCopier):

@@ -9,7 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from ..policies import Heads
-from ..selection.rule import Floats, Ints, rank, rank_variance, token_scores
+from ..selection.arrays import Floats, Ints
+from ..selection.ranks import rank, rank_variance
+from ..selection.scores import token_scores
 
 Series: TypeAlias = list[float | None]
 """A number by layer; None where there is none."""
@@ -31,7 +33,7 @@ def variances(ranks: Sequence[Ints | None], top: int, l_obs: int) -> Series:
     for row in ranks:
         if row is not None:
             rows.append(row)
-        found.append(rank_variance(np.stack(rows), top)[0] if row is not None and len(rows) >= least else None)
+        found.append(rank_variance(rows, top)[0] if row is not None and len(rows) >= least else None)
     return found
 
 

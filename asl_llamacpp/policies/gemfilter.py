@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..selection.compression import best
-from ..selection.rule import Floats, Ints, pool
+from ..selection.arrays import Floats, Ints
+from ..selection.ranks import best
+from ..selection.scores import pool
 from ..selection.selectors import OneLayer
 from .answers import Prompt
 from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..budget.kv_shape import KVShape
 from ..engine.binding import Engine
 from ..engine.kinds import Bytes
-from ..selection.rule import Floats, Ints
+from ..selection.arrays import Floats, Ints
 
 Array = NDArray[Any]
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from ..engine.binding import Engine
 from ..policies import Policy
 from ..policies.answers import Prompt
+from ..selection.arrays import Floats, Ints
 from ..selection.compression import kept_cells, window_cells
-from ..selection.rule import Decision, Floats, Ints, token_scores
+from ..selection.rule import Decision
+from ..selection.scores import token_scores
 from .describe import describe
 from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
 from .report import OnProgress, PrefillReport, Progress

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .rule import Floats, Ints, pool
-
-
-def best(scores: Floats, count: int) -> Ints:
-    """Indices of the `count` largest of `scores`, float32 [m], in increasing order; of equal ones the lower come first.
-
-    A partition instead of a sort: this runs for every KV head of every layer.
-    """
-    if count <= 0:
-        return np.empty(0, dtype=np.int32)
-    if count >= len(scores):
-        return np.arange(len(scores), dtype=np.int32)
-    threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
-    above = np.flatnonzero(scores > threshold)
-    equal = np.flatnonzero(scores == threshold)[: count - len(above)]
-    return np.sort(np.concatenate([above, equal])).astype(np.int32)
+from .arrays import Floats, Ints
+from .ranks import best
+from .scores import pool
 
 
 def kept_cells(window_sums: Floats, n_head_kv: int, budget: int, window: int, kernel: int) -> Ints:

@@ -1,7 +1,6 @@
-"""The maths of ASL (arXiv 2601.07667): token scores, ranks, their variance over layers, the selection rule.
+"""ASL's selection rule (arXiv 2601.07667): after which layer to select, and which tokens. Pure numpy, no I/O.
 
-Pure numpy, no I/O. The past is the prompt without its last `window` tokens: these act as queries, and are
-always kept.
+The past is the prompt without its last `window` tokens: these act as queries, and are always kept.
 """
 
 from __future__ import annotations
@@ -12,63 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .parameters import Heads, RuleParameters
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
-
-
-def pool(window_sums: Floats, kernel: int) -> Floats:
-    """Average over `kernel` (odd) neighbouring positions of each head: float32 [n_head, n_past] to the same.
-
-    Zeros count at the borders: the divisor is always `kernel`. Shifted slices are summed, instead of taking
-    differences of a running total: in float32 a small score behind a large total would lose its digits, and
-    equal neighbourhoods must give equal scores wherever they lie, for ties to be ties.
-    """
-    pooled = window_sums.astype(np.float32)
-    for shift in range(1, kernel // 2 + 1):
-        pooled[:, shift:] += window_sums[:, :-shift]
-        pooled[:, :-shift] += window_sums[:, shift:]
-    pooled /= np.float32(kernel)
-    return pooled
-
-
-def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "sum") -> Floats:
-    """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads, or their maximum ("max").
-
-    `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries.
-    The window's own columns are dropped before pooling, so that they do not leak into their neighbours.
-    """
-    n_past = max(window_sums.shape[1] - window, 0)
-    pooled = pool(window_sums[:, :n_past], kernel)
-    scores: Floats = pooled.max(axis=0) if heads == "max" else pooled.sum(axis=0)
-    return scores
-
-
-def rank(scores: Floats) -> Ints:
-    """int32 [n_past]: 1 for the largest score; of equal scores the lower position comes first."""
-    order = np.argsort(-scores, kind="stable")
-    ranks = np.empty(len(scores), dtype=np.int32)
-    ranks[order] = np.arange(1, len(scores) + 1, dtype=np.int32)
-    return ranks
-
-
-def rank_variance(rows: Ints, top: int) -> tuple[float, int]:
-    """Variance of the ranks over layers, and the size of the union of positions that it averages over.
-
-    `rows`, integers [R, n_past], are the ranks at R layers. The union holds every position among the `top`
-    best of any row; the variance is the mean over the union of each position's population variance over rows.
-    """
-    union = rows[:, (rows <= top).any(axis=0)]
-    return (float(union.var(axis=0, dtype=np.float64).mean()) if union.size else 0.0), union.shape[1]
-
-
-def selected_positions(ranks: Ints, top: int, window: int) -> Ints:
-    """Positions kept, int32, sorted: the `top` best-ranked of the past, and the `window` tokens after it."""
-    past = np.flatnonzero(ranks <= top)
-    return np.concatenate([past, np.arange(len(ranks), len(ranks) + window)]).astype(np.int32)
+from .arrays import Floats, Ints
+from .parameters import RuleParameters
+from .ranks import rank, rank_variance, selected_positions
+from .scores import token_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +124,7 @@ class Selector:
             return None
         if self._fired:
             return self._select(layer, self._fired, forced=False)
-        if self._limit is not None and layer >= self._limit and self._rows:
+        if self._limit is not None and layer >= self._limit and self._scores:
             return self._select(layer, self._why_forced(layer), forced=True)
         return None
 
@@ -203,14 +150,15 @@ class Selector:
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
         self._scores.append(scores)
-        self._rows.append(rank(scores))
+        if self.policy.layer is None:
+            self._rows.append(rank(scores))
         self._row_layer = layer
 
     def _evaluate(self, layer: int) -> str | None:
         """Steps 6 to 9 of the rule: record the variance, and say why it fires, or None."""
         if self.policy.layer is not None or layer < self._start or len(self._rows) < 2:
             return None
-        variance, self.union_size[layer] = rank_variance(np.stack(self._rows), self._top)
+        variance, self.union_size[layer] = rank_variance(self._rows, self._top)
         self.variance[layer] = variance
         reference_layer = next(iter(self.variance))
         if self.policy.reference == "peak":
@@ -231,10 +179,7 @@ class Selector:
         return f"forced by l_max={self._limit}{source}{late}: {self.reason}"
 
     def _select(self, layer: int, reason: str, forced: bool) -> Decision:
-        scores, ranks = self._scores[-1], self._rows[-1]
-        if len(self._scores) > 1:
-            scores = np.max(list(self._scores), axis=0)
-            ranks = rank(scores)
-        positions = selected_positions(ranks, self._top, self.policy.window)
+        scores = self._scores[-1] if len(self._scores) == 1 else np.max(list(self._scores), axis=0)
+        positions = selected_positions(scores, self._top, self.policy.window)
         self.decision = Decision(layer, positions, reason, forced, scores)
         return self.decision

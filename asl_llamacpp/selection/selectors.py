@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .rule import Decision, Floats, Ints
+from .arrays import Floats, Ints
+from .rule import Decision
 
 
 class Deciding(Protocol):

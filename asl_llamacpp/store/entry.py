@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..prefill.document_state import DocumentState
-from ..selection.rule import Ints
+from ..selection.arrays import Ints
 
 
 @dataclass(frozen=True)

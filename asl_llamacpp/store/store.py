@@ -14,7 +14,7 @@ from ..budget.kv_shape import KVShape
 from ..engine.binding import Engine
 from ..prefill.document_state import DocumentState, StateCopier, in_ram, state_bytes
 from ..prefill.known import Keep, Known
-from ..selection.rule import Ints
+from ..selection.arrays import Ints
 from .entry import Compared, Entry, KnownDocument
 from .settings import Place
 from .spool import Spool

@@ -80,9 +80,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--decode", type=int, default=64)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--rehearse", default="", help="options of the software GPU, in place of a card"
-    )
+    parser.add_argument("--rehearse", default="", help="options of the software GPU, in place of a card")
     args = parser.parse_args()
     args.shapes = args.shapes.split(",")
     lengths = args.lengths or ("1024,2048" if args.rehearse else "8192,32768,130816")

@@ -19,7 +19,7 @@ from dequantize import f32_model
 from numpy.typing import NDArray
 
 from asl_llamacpp import ASL, FastKV, Full, PrefillReport, SnapKV
-from asl_llamacpp.selection.rule import rank_variance
+from asl_llamacpp.selection.ranks import rank_variance
 
 F32_KV = {"type_k": 0, "type_v": 0}  # GGML_TYPE_F32, as the reference's cache
 N_GREEDY = 8

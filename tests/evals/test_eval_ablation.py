@@ -26,7 +26,7 @@ from asl_llamacpp.evals.signals import (
     relative_to_peak,
     signals,
 )
-from asl_llamacpp.selection.rule import token_scores
+from asl_llamacpp.selection.scores import token_scores
 
 LAYERS = range(7, 29)
 

@@ -19,7 +19,9 @@ from asl_llamacpp.evals.lines import append
 from asl_llamacpp.evals.signals import COMBINED, combined, variances
 from asl_llamacpp.files import calibration
 from asl_llamacpp.files.fingerprint import model_fingerprint
-from asl_llamacpp.selection.rule import Selector, rank, token_scores
+from asl_llamacpp.selection.ranks import rank
+from asl_llamacpp.selection.rule import Selector
+from asl_llamacpp.selection.scores import token_scores
 
 N_LAYER, N_TOKENS, K, WINDOW = 24, 200, 60, 32
 L_OBS = 8

@@ -14,7 +14,7 @@ from llama_fixtures import cells, greedy, load, logits, prompt_logits
 from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.evals.signals import COMBINED, combined
 from asl_llamacpp.policies import ASL, parse_policy
-from asl_llamacpp.selection.rule import rank, selected_positions
+from asl_llamacpp.selection.ranks import selected_positions
 
 TAIL = 32
 N = 300
@@ -87,9 +87,9 @@ def test_scores_combined_by_the_policy_are_those_of_the_ablation(shared: SharedL
     shared.llm.eval(PROMPTS[0])
     assert shared.prompt is not None and shared.llm.last_prefill is not None
     scores = combined(shared.prompt.window_sums(32)[:18], 32, policy.kernel, how)
-    selected = selected_positions(rank(scores), 128 - 32, 32)
+    selected = selected_positions(scores, 128 - 32, 32)
     np.testing.assert_array_equal(shared.llm.last_prefill.selected, selected)
-    paper = selected_positions(rank(combined(shared.prompt.window_sums(32)[:18], 32, 7, "sum")), 128 - 32, 32)
+    paper = selected_positions(combined(shared.prompt.window_sums(32)[:18], 32, 7, "sum"), 128 - 32, 32)
     assert (paper != selected).any()
 
 

@@ -8,7 +8,7 @@ import pytest
 from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt
 
 from asl_llamacpp import Llama, PrefillReport
-from asl_llamacpp.selection.rule import Ints
+from asl_llamacpp.selection.arrays import Ints
 from asl_llamacpp.store import entry as document_entry
 from asl_llamacpp.store.entry import Compared, Entry, common_prefix
 

@@ -9,26 +9,17 @@ import numpy as np
 import oracle
 import pytest
 from conftest import LoadModel
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from numpy_model import NumpyModel, softmax
 from raw_llama import F16, Q8_0, C, Context
 from tiny_models import TINY_MODELS
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
-from asl_llamacpp.selection.compression import best, kept_cells, window_cells
+from asl_llamacpp.selection.compression import kept_cells, window_cells
 
 BF16, Q4_0 = 30, 2
 KV_TYPES = {"f16": F16, "bf16": BF16, "q8_0": Q8_0, "q4_0": Q4_0}
 N, WINDOW, BUDGET, N_DECODE = 150, 32, 70, 3
-
-
-@given(st.lists(st.integers(-3, 3), max_size=40), st.integers(-1, 45))
-def test_best_is_the_head_of_a_stable_sort(scores: list[int], count: int) -> None:
-    values = np.array(scores, dtype=np.float32)
-    order = np.argsort(-values, kind="stable")[: max(count, 0)]
-    assert best(values, count).tolist() == sorted(order.tolist())
 
 
 def window_sums(q: NDArray[np.float32], k: NDArray[np.float32], window: int) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """The maths against plain loops, and against what the paper's reference code recorded."""
 
+from functools import reduce
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import oracle
@@ -12,7 +13,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from asl_llamacpp.policies import ASL
-from asl_llamacpp.selection.rule import Decision, Selector, pool, rank, rank_variance, selected_positions, token_scores
+from asl_llamacpp.selection.ranks import best, rank, rank_variance, selected_positions
+from asl_llamacpp.selection.rule import Decision, Selector
+from asl_llamacpp.selection.scores import pool, token_scores
 
 prompts = pytest.mark.parametrize("prompt", oracle.prompts(), ids=lambda prompt: prompt.id)
 kernels = st.integers(0, 8).map(lambda half: 2 * half + 1)
@@ -92,16 +95,57 @@ def test_equal_rows_have_no_variance() -> None:
     assert rank_variance(np.tile(np.arange(1, 100_001, dtype=np.int32), (3, 1)), 2000) == (0.0, 2000)
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_selected_set(top: int, more: int, window: int, seed: int) -> None:
-    n_past = top + more
-    ranks = np.random.default_rng(seed).permutation(n_past).astype(np.int32) + 1
-    positions = selected_positions(ranks, top, window)
+@given(st.lists(st.integers(-3, 3), max_size=40), st.integers(-1, 45))
+def test_best_is_the_head_of_a_stable_sort(scores: list[int], count: int) -> None:
+    values = np.array(scores, dtype=np.float32)
+    order = np.argsort(-values, kind="stable")[: max(count, 0)]
+    assert best(values, count).tolist() == sorted(order.tolist())
+
+
+@given(arrays(np.float32, st.integers(1, 120), elements=st.integers(0, 9).map(float)), st.data())
+def test_selected_set(scores: NDArray[np.float32], data: st.DataObject) -> None:
+    n_past, window = len(scores), data.draw(st.integers(1, 40))
+    top = data.draw(st.integers(1, n_past))
+    positions = selected_positions(scores, top, window)
     assert positions.dtype == np.int32
-    assert len(positions) == top + window
     assert (np.diff(positions) > 0).all()
-    assert set(range(n_past, n_past + window)) <= set(positions.tolist())
-    assert sorted(ranks[positions[:top]]) == list(range(1, top + 1))
+    assert positions[top:].tolist() == list(range(n_past, n_past + window))
+    assert sorted(rank(scores)[positions[:top]]) == list(range(1, top + 1))
+
+
+# --- the same numbers as the formulas written down plainly, bit for bit -----------------------------------
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+rough = st.integers(0, 6).map(lambda value: value / 4)  # many ties
+
+
+@given(arrays(np.float32, st.integers(0, 200), elements=st.one_of(finite, rough, st.just(-0.0))))
+def test_ranks_are_those_of_a_stable_sort(scores: NDArray[np.float32]) -> None:
+    expected = np.empty(len(scores), dtype=np.int32)
+    expected[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    np.testing.assert_array_equal(rank(scores), expected)
+
+
+@given(heads, st.integers(1, 30), kernels, st.sampled_from(["sum", "max"]))
+def test_scores_are_those_of_all_heads_at_once(
+    sums: NDArray[np.float32], window: int, kernel: int, how: Literal["sum", "max"]
+) -> None:
+    past = sums[:, : max(sums.shape[1] - window, 0)]
+    pooled = past.copy()
+    for shift in range(1, kernel // 2 + 1):
+        pooled[:, shift:] += past[:, :-shift]
+        pooled[:, :-shift] += past[:, shift:]
+    pooled /= np.float32(kernel)
+    expected = reduce(np.maximum if how == "max" else np.add, pooled)
+    np.testing.assert_array_equal(token_scores(sums, window, kernel, how), expected)
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 200)), elements=rough), st.integers(1, 220))
+def test_variance_is_that_of_the_stacked_rows(scores: NDArray[np.float32], top: int) -> None:
+    rows = np.stack([rank(row) for row in scores])
+    union = np.ascontiguousarray(rows[:, (rows <= top).any(axis=0)])  # bits depend on how the memory lies
+    expected = float(union.var(axis=0, dtype=np.float64).mean())
+    assert rank_variance(list(rows), top) == (expected, union.shape[1])
 
 
 def window_sums(q: NDArray[np.float32], k: NDArray[np.float32], window: int) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from asl_llamacpp.policies import ASL
-from asl_llamacpp.selection.rule import Decision, Selector, rank, rank_variance
+from asl_llamacpp.selection.ranks import rank, rank_variance
+from asl_llamacpp.selection.rule import Decision, Selector
 
 N_TOKENS, WINDOW = 40, 4
 RISING = np.arange(1, N_TOKENS + 1, dtype=np.float32)
