@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,20 +94,8 @@ def write(shape: Shape, folder: Path, n_ctx: int = 131072) -> Path:
     path = folder / f"{shape.name}-{shape.n_vocab}.Q4_0.gguf"
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    writer = gguf.GGUFWriter(str(unfinished), shape.architecture)
-    _add_metadata(writer, shape, n_ctx)
-    matrices, plain = _tensors(shape)
-    for name, size in matrices.items():
-        packed = (*size[:-1], size[-1] // _Q4_0_BLOCK * _Q4_0_BYTES)
-        kind = gguf.GGMLQuantizationType.Q4_0
-        writer.add_tensor_info(name, packed, np.dtype(np.uint8), int(np.prod(packed)), raw_dtype=kind)
-    for name, size in plain.items():
-        writer.add_tensor_info(name, size, np.dtype(np.float32), 4 * int(np.prod(size)))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
+    writer, matrices, plain = _begin(shape, unfinished, n_ctx)
     random = np.random.default_rng(0)
     for size in matrices.values():  # one at a time: the model need not be in memory
         writer.write_tensor_data(_random_q4_0(random, size))
@@ -116,6 +105,40 @@ def write(shape: Shape, folder: Path, n_ctx: int = 131072) -> Path:
     writer.close()
     unfinished.replace(path)
     return path
+
+
+def write_zeros(shape: Shape, folder: Path, n_ctx: int = 131072) -> Path:
+    """The same with weights of zero, as a hole in the file: it takes no space, and to read it no time."""
+    path = folder / f"{shape.name}-{shape.n_vocab}-{n_ctx}.zeros.gguf"
+    writer, matrices, plain = _begin(shape, path, n_ctx)
+    sizes = [int(np.prod(_packed(size))) for size in matrices.values()]
+    sizes += [4 * int(np.prod(size)) for size in plain.values()]
+    writer.close()
+    header = gguf.GGUFWriter.ggml_pad(path.stat().st_size, writer.data_alignment)
+    os.truncate(path, header + sum(gguf.GGUFWriter.ggml_pad(size, writer.data_alignment) for size in sizes))
+    return path
+
+
+def _begin(shape: Shape, path: Path, n_ctx: int) -> tuple[gguf.GGUFWriter, Matrices, Matrices]:
+    """A file with all but the weights; which follow as `_tensors` gives them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(str(path), shape.architecture)
+    _add_metadata(writer, shape, n_ctx)
+    matrices, plain = _tensors(shape)
+    for name, size in matrices.items():
+        packed, kind = _packed(size), gguf.GGMLQuantizationType.Q4_0
+        writer.add_tensor_info(name, packed, np.dtype(np.uint8), int(np.prod(packed)), raw_dtype=kind)
+    for name, size in plain.items():
+        writer.add_tensor_info(name, size, np.dtype(np.float32), 4 * int(np.prod(size)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    return writer, matrices, plain
+
+
+def _packed(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The bytes of a matrix in Q4_0, row by row."""
+    return (*size[:-1], size[-1] // _Q4_0_BLOCK * _Q4_0_BYTES)
 
 
 def _random_q4_0(random: np.random.Generator, size: tuple[int, ...]) -> NDArray[np.uint8]:

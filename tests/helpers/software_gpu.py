@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pytest
 from llama_cpp import llama_cpp  # with its library, in which the devices are registered
 from places import BUILD
 
@@ -139,6 +138,8 @@ def for_every_model(text: str) -> Iterator[SoftwareGpu]:
     Args:
         text: options as C takes them, "devices=2,memory=shared"; layers=N beside them: how many lie on the devices.
     """
+    import pytest
+
     options = dict(part.split("=", 1) for part in text.split(",") if part)
     n_layers = int(options.pop("layers", ALL_LAYERS))
     devices = int(options.pop("devices", 1))
