@@ -132,6 +132,14 @@ static bool cpy_tensor_async(ggml_backend_t backend_src, ggml_backend_t backend_
 
     queue_dst.dev.counters.note_copy(queue_dst.dev.counters.across, dst->name, size);
 
+    // As Metal does, the copy waits for what the other device still does. CUDA does not: there llama.cpp's scheduler, which
+    // keeps four copies of such a tensor, relies on no device being four ubatches ahead of the next.
+    if (&queue_src != &queue_dst) {
+        sgpu_event used;
+        queue_dst.record(used);
+        queue_src.wait(used);
+    }
+
     const bool compute   = queue_dst.dev.options.compute;
     char *       to_ptr   = to->alias_of((void *) write.begin);
     const char * from_ptr = from->alias_of((void *) read.begin);

@@ -254,6 +254,7 @@ def test_copies_between_devices_are_ordered(gpu: SoftwareGpu, device: Device) ->
     with Device("SGPU1") as other:
         a, b, c = device.tensor("a"), other.tensor("b"), other.tensor("c")
         device.set(a, np.arange(64, dtype=np.float32))
+        other.queue_copy(b, c)  # which reads what is overwritten
         lib.ggml_backend_tensor_copy_async(device.backend, other.backend, a, b)
         other.queue_copy(b, c)
         other.synchronize()
