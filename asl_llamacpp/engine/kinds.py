@@ -86,3 +86,4 @@ class EngineInfo:
     held_in_cache: int
     n_parked: int
     parked_bytes: int
+    mask_bytes: int

@@ -16,6 +16,17 @@ ggml_tensor * llama_layerwise_pass::hidden_view(ggml_context * ctx, int64_t n_to
     return ggml_view_2d(ctx, hidden, hidden->ne[0], n_tokens, hidden->nb[1], i_token*hidden->nb[1]);
 }
 
+// let a tensor of the graph be a leaf: a part of one that lies elsewhere
+static void make_leaf(ggml_tensor * cur, ggml_tensor * from, size_t offs) {
+    cur->op        = GGML_OP_NONE;
+    cur->view_src  = from;
+    cur->view_offs = offs;
+    cur->data      = from->data ? (char *) from->data + offs : nullptr;
+    cur->buffer    = from->buffer;
+
+    std::fill(cur->src, cur->src + GGML_MAX_SRC, nullptr);
+}
+
 void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * cur, const char * name, int il) {
     const bool is_begin = il == il_begin - 1;
     const bool is_end   = il == il_end   - 1 && il_end < n_layer;
@@ -30,14 +41,8 @@ void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * 
     }
 
     if (is_begin) {
-        // the tensor becomes a leaf on the hidden states, and all that led to it drops out of the graph
-        cur->op        = GGML_OP_NONE;
-        cur->view_src  = hidden;
-        cur->view_offs = i_token*hidden->nb[1];
-        cur->data      = hidden->data ? (char *) hidden->data + cur->view_offs : nullptr;
-        cur->buffer    = hidden->buffer;
-
-        std::fill(cur->src, cur->src + GGML_MAX_SRC, nullptr);
+        // all that led to the hidden states drops out of the graph
+        make_leaf(cur, hidden, i_token*hidden->nb[1]);
 
         ggml_graph_clear(g.gf);
 
@@ -78,16 +83,50 @@ static ggml_tensor * sum_window(ggml_context * ctx0, ggml_tensor * cur) {
     return odd ? ggml_add(ctx0, cur, odd) : cur;
 }
 
+const llama_layerwise_pass::mask_t * llama_layerwise_pass::mask_of(int il) const {
+    return masks.empty() || masks[il - il_begin].t == nullptr ? nullptr : &masks[il - il_begin];
+}
+
+ggml_tensor * llama_layerwise_pass::mask_rows(
+        ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t row, int64_t n_rows) const {
+    return ggml_cont(ctx, ggml_view_2d(ctx, mask.t, n_kv, n_rows, mask.t->nb[1], mask_offs + row*mask.t->nb[1]));
+}
+
+ggml_tensor * llama_layerwise_pass::use_mask(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t n_tokens) {
+    for (const auto & used : masks_used) {
+        if (used.from.t == mask.t) {
+            return used.t;
+        }
+    }
+
+    // ggml_flash_attn_ext insists on rows that follow each other, its kernels do not: see build()
+    ggml_tensor * res = mask.strided ? ggml_new_tensor_2d(ctx, GGML_TYPE_F16, n_kv, n_tokens) : mask_rows(ctx, mask, n_kv, 0, n_tokens);
+    ggml_format_name(res, "%s (ubatch)", mask.t->name);
+
+    masks_used.push_back({ mask, res });
+
+    return res;
+}
+
 void llama_layerwise_pass::on_attn(
         const llm_graph_context & g,
               ggml_tensor * q,
               ggml_tensor * k,
               ggml_tensor * kq_b,
-              ggml_tensor * kq_mask,
+              ggml_tensor * & kq_mask,
               ggml_tensor * sinks,
                     float   kq_scale,
                       int   il) {
-    if (i_window < 0 || il < il_begin || il >= il_end || g.hparams.is_swa(il)) {
+    if (il < il_begin || il >= il_end || g.hparams.is_swa(il)) {
+        return;
+    }
+
+    const mask_t * mask = kq_b == nullptr ? mask_of(il) : nullptr;
+    if (mask) {
+        kq_mask = use_mask(g.ctx0, *mask, k->ne[1], g.n_tokens);
+    }
+
+    if (i_window < 0) {
         return;
     }
 
@@ -96,6 +135,17 @@ void llama_layerwise_pass::on_attn(
         throw llama_layerwise_stop();
     }
 
+    build_scores(g, q, k, kq_mask, sinks, kq_scale, il);
+}
+
+void llama_layerwise_pass::build_scores(
+        const llm_graph_context & g,
+              ggml_tensor * q,
+              ggml_tensor * k,
+              ggml_tensor * kq_mask,
+              ggml_tensor * sinks,
+                    float   kq_scale,
+                      int   il) {
     ggml_context * ctx0 = g.ctx0;
 
     const auto & hparams = g.hparams;
@@ -131,7 +181,8 @@ void llama_layerwise_pass::on_attn(
                 kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, scale_in/cap)), cap);
             }
 
-            ggml_tensor * mask = ggml_view_2d(ctx0, kq_mask, n_kv, n_cur, kq_mask->nb[1], row*kq_mask->nb[1]);
+            ggml_tensor * mask = mask_of(il) ? mask_rows(ctx0, *mask_of(il), n_kv, row, n_cur)
+                : ggml_view_2d(ctx0, kq_mask, n_kv, n_cur, kq_mask->nb[1], row*kq_mask->nb[1]);
 
             kq = ggml_soft_max_ext(ctx0, kq, mask, scale_out, hparams.f_max_alibi_bias);
             ggml_soft_max_add_sinks(kq, sinks);
@@ -182,6 +233,7 @@ bool llama_layerwise_pass::verify(ggml_cgraph * gf) {
 
 ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_graph_params & params) {
     scores.clear();
+    masks_used.clear();
     error.clear();
 
     seen_begin = false;
@@ -193,6 +245,16 @@ ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_g
         gf = model.build_graph(params);
     } catch (const llama_layerwise_stop &) {
         // the graph ends behind the range's last layer
+    }
+
+    for (const auto & [mask, t] : masks_used) {
+        if (mask.strided) {
+            make_leaf(t, mask.t, mask_offs);
+
+            t->nb[1] = mask.t->nb[1];
+            t->nb[2] = t->nb[1]*t->ne[1];
+            t->nb[3] = t->nb[2];
+        }
     }
 
     return verify(gf) ? gf : nullptr;

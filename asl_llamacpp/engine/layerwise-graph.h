@@ -26,6 +26,16 @@ struct llama_layerwise_pass {
     // inner products instead of attention
     bool products = false;
 
+    // of each layer of the range: the prompt's causal mask on its device, see layerwise-mask.h, nullptr where the graph's own
+    // is filled; this ubatch's part of each row begins at byte mask_offs
+    struct mask_t {
+        ggml_tensor * t       = nullptr;
+        bool          strided = false; // flash attention takes it as it lies there
+    };
+
+    std::vector<mask_t> masks;
+    size_t              mask_offs = 0;
+
     struct scores_t {
         int32_t       il;
         ggml_tensor * t; // [n_kv, n_head]
@@ -39,13 +49,13 @@ struct llama_layerwise_pass {
     // llm_graph_context::cb: cut the graph behind layer il_begin - 1 and stop building behind layer il_end - 1
     void on_tensor(const llm_graph_context & g, ggml_tensor * cur, const char * name, int il);
 
-    // llm_graph_context::build_attn_mha: the window's attention, beside the ordinary one
+    // llm_graph_context::build_attn_mha: replaces the mask, and computes the window's attention beside the ordinary one
     void on_attn(
             const llm_graph_context & g,
                   ggml_tensor * q, // [n_embd_head, n_tokens, n_head]
                   ggml_tensor * k, // [n_embd_head, n_kv, n_head_kv]
                   ggml_tensor * kq_b,
-                  ggml_tensor * kq_mask,
+                  ggml_tensor * & kq_mask,
                   ggml_tensor * sinks,
                         float   kq_scale,
                           int   il);
@@ -58,6 +68,30 @@ private:
     bool seen_end   = false;
 
     ggml_tensor * hidden_view(ggml_context * ctx, int64_t n_tokens) const;
+
+    // this ubatch's masks in the graph, one for each device
+    struct mask_used_t {
+        mask_t        from;
+        ggml_tensor * t; // [n_kv, n_tokens]
+    };
+
+    std::vector<mask_used_t> masks_used;
+
+    const mask_t * mask_of(int il) const;
+
+    ggml_tensor * use_mask(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t n_tokens);
+
+    ggml_tensor * mask_rows(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t row, int64_t n_rows) const;
+
+    // sets scores of layer il
+    void build_scores(
+            const llm_graph_context & g,
+                  ggml_tensor * q,
+                  ggml_tensor * k,
+                  ggml_tensor * kq_mask,
+                  ggml_tensor * sinks,
+                        float   kq_scale,
+                          int   il);
 
     // a node of a layer before il_begin means that later layers use more than the hidden states
     bool verify(ggml_cgraph * gf);

@@ -52,6 +52,10 @@ struct llama_layerwise_kv {
     // old size. on_alloc gets the bytes of each new layer before the old one is freed
     static void grow(llama_kv_cache & kv, uint32_t kv_size, const std::function<void(size_t)> & on_alloc);
 
+    // whether the cells lie in the order of their positions with no gap, the next ones will follow them, and attention
+    // is causal and nothing else
+    static bool in_order(const llama_kv_cache & kv);
+
     // llama_kv_cache::set_input_kq_mask for cells in the order of their positions, as every prefill leaves them: two
     // fills a row instead of a test for each cell. false if the cells or the attention are not of that kind
     static bool set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch);

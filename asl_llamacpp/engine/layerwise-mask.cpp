@@ -1,7 +1,79 @@
+#include "layerwise-mask.h"
+
 #include "layerwise-kv.h"
 
 #include <algorithm>
 #include <cmath>
+#include <new>
+#include <string>
+#include <vector>
+
+static constexpr int64_t COLS_PAD = 256; // as llama_kv_cache pads n_kv
+
+llama_layerwise_mask::llama_layerwise_mask(int64_t n_past, int64_t n_cells, int64_t n_rows) :
+    n_past_max(GGML_PAD(n_cells, COLS_STEP) + n_past % COLS_STEP), n_rows_max(n_rows) {}
+
+bool llama_layerwise_mask::covers(int64_t n_past, int64_t n_cells, int64_t n_rows) const {
+    return n_past_max >= n_cells && n_rows_max >= n_rows && (n_past_max - n_past) % COLS_STEP == 0;
+}
+
+ggml_tensor * llama_layerwise_mask::on(ggml_backend_buffer_type_t buft) {
+    auto & res = bufts[buft];
+
+    if (res.t) {
+        return res.t;
+    }
+
+    const int64_t n_cols = GGML_PAD(n_past_max + n_rows_max + COLS_PAD, COLS_PAD);
+
+    res.ctx = llama_layerwise_make_ctx(1);
+
+    ggml_tensor * t = ggml_new_tensor_2d(res.ctx.get(), GGML_TYPE_F16, n_cols, n_rows_max);
+    ggml_set_name(t, "layerwise_mask");
+
+    res.buf.reset(ggml_backend_alloc_ctx_tensors_from_buft(res.ctx.get(), buft));
+    if (!res.buf) {
+        throw std::bad_alloc();
+    }
+
+    // every row is a part of the same one, one column further to the left than the row before
+    std::vector<ggml_fp16_t> row(n_cols + n_rows_max, ggml_fp32_to_fp16(-INFINITY));
+    std::fill_n(row.begin(), n_past_max + n_rows_max, ggml_fp32_to_fp16(0.0f));
+
+    for (int64_t i = 0; i < n_rows_max; ++i) {
+        ggml_backend_tensor_set(t, row.data() + n_rows_max - 1 - i, i*t->nb[1], t->nb[1]);
+    }
+
+    res.t = t;
+
+    return t;
+}
+
+size_t llama_layerwise_mask::offset(int64_t n_past) const {
+    return (n_past_max - n_past)*sizeof(ggml_fp16_t);
+}
+
+size_t llama_layerwise_mask::bytes() const {
+    size_t res = 0;
+
+    for (const auto & [_, m] : bufts) {
+        res += ggml_backend_buffer_get_size(m.buf.get());
+    }
+
+    return res;
+}
+
+bool llama_layerwise_mask_may_stride(ggml_backend_buffer_type_t buft) {
+    const auto dev = ggml_backend_buft_get_device(buft);
+
+    if (dev == nullptr || ggml_backend_buft_is_host(buft)) {
+        return true;
+    }
+
+    const std::string reg = ggml_backend_reg_name(ggml_backend_dev_backend_reg(dev));
+
+    return reg == "CUDA" || reg == "ROCm" || reg == "MUSA" || reg == "MTL";
+}
 
 template<typename T>
 static void fill_rows(T * data, T keep, T drop, int64_t n_kv, const std::vector<int64_t> & n_seen) {
@@ -13,15 +85,13 @@ static void fill_rows(T * data, T keep, T drop, int64_t n_kv, const std::vector<
     }
 }
 
-bool llama_layerwise_kv::set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch) {
+bool llama_layerwise_kv::in_order(const llama_kv_cache & kv) {
     const auto & cells = kv.v_cells[0];
 
     const uint32_t n_used = cells.get_used();
 
-    const bool is_plain = kv.n_seq_max == 1 && kv.swa_type == LLAMA_SWA_TYPE_NONE && !kv.hparams.use_alibi
-        && !ubatch.is_pos_2d() && ubatch.n_tokens > 1;
-
-    if (!is_plain || cells.used_max_p1() != n_used) {
+    if (kv.n_seq_max != 1 || kv.swa_type != LLAMA_SWA_TYPE_NONE || kv.hparams.use_alibi
+        || cells.used_max_p1() != n_used || kv.v_heads[0] != n_used) {
         return false;
     }
     for (uint32_t j = 1; j < n_used; ++j) {
@@ -29,6 +99,18 @@ bool llama_layerwise_kv::set_input_kq_mask(const llama_kv_cache & kv, ggml_tenso
             return false;
         }
     }
+
+    return true;
+}
+
+bool llama_layerwise_kv::set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch) {
+    if (ubatch.is_pos_2d() || ubatch.n_tokens == 1 || !in_order(kv)) {
+        return false;
+    }
+
+    const auto & cells = kv.v_cells[0];
+
+    const uint32_t n_used = cells.get_used();
 
     const int64_t n_kv = dst->ne[0];
 

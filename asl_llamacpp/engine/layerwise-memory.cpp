@@ -117,21 +117,25 @@ llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr &
     }
 }
 
-llama_memory_context_ptr llama_kv_cache_layered::init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch) {
+llama_memory_context_ptr llama_kv_cache_layered::with_others(const llama_layerwise_group & group, llama_memory_context_ptr ctx) {
     std::vector<llama_memory_context_ptr> ctxs;
-
-    ctxs.push_back(group.init({ ubatch }));
-    if (!ctxs[0]) {
-        return nullptr;
-    }
-
-    // the builder visits all layers before the range too; what it builds there is dropped
+    ctxs.push_back(std::move(ctx));
     ctxs.push_back(reserve.mem->init_full());
 
     std::vector<int32_t> il_groups(n_layer_, 1);
     std::fill(il_groups.begin() + group.il_begin, il_groups.begin() + group.il_end, 0);
 
     return std::make_unique<llama_kv_cache_layered_context>(std::move(ctxs), std::move(il_groups), 1, next_layout(), mutex);
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch) {
+    auto ctx = group.init({ ubatch });
+
+    return ctx ? with_others(group, std::move(ctx)) : nullptr;
+}
+
+llama_memory_context_ptr llama_kv_cache_layered::init_reserve(llama_layerwise_group & group) {
+    return with_others(group, group.mem->init_full());
 }
 
 llama_memory_context_ptr llama_kv_cache_layered::init_full() {

@@ -103,6 +103,9 @@ public:
     // the context of one ubatch of a prefill that runs the layers of this group only; nullptr if it does not fit
     llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
 
+    // the same for the largest graph of that prefill, which is not computed
+    llama_memory_context_ptr init_reserve(llama_layerwise_group & group);
+
     // the prefill driver of this context; while it prefills, llama_decode is refused
     const std::shared_ptr<llama_layerwise> driver;
 
@@ -159,6 +162,9 @@ private:
 
     // throws std::bad_alloc and leaves the group usable at its old size
     void grow(llama_layerwise_group & group, uint32_t n_cells);
+
+    // the builder visits all layers before the group too; what it builds there is dropped
+    llama_memory_context_ptr with_others(const llama_layerwise_group & group, llama_memory_context_ptr ctx);
 
     bool is_empty() const;
 

@@ -1,6 +1,5 @@
 #include "layerwise-prefill.h"
 
-#include "llama-arch.h"
 #include "llama-batch.h"
 #include "llama-context.h"
 #include "llama-impl.h"
@@ -70,18 +69,7 @@ void llama_layerwise::check() {
         pass.hidden   = ggml_new_tensor_2d(ctx_hidden.get(), GGML_TYPE_F32, ctx.model.hparams.n_embd, 1);
         pass.i_window = 0;
 
-        auto * res = ctx.get_gf_res_reserve();
-
-        ctx.layerwise = &pass;
-        const auto gparams = ctx.graph_params(res, ubatch, mctx.get(), LLM_GRAPH_TYPE_DEFAULT);
-        ctx.layerwise = nullptr;
-
-        res->reset();
-
-        if (!pass.build(ctx.model, gparams)) {
-            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
-                std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
-        }
+        build_unused(pass, ubatch, mctx.get(), false);
 
         ggml_reset(ctx_hidden.get());
     }
@@ -214,6 +202,7 @@ void llama_layerwise::reset(bool clear_memory) {
     scores.clear();
 
     hidden = llama_layerwise_hidden();
+    mask   = llama_layerwise_mask();
     filled = llama_layerwise_group();
 
     if (clear_memory) {

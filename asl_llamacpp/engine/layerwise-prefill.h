@@ -6,6 +6,7 @@
 
 #include "layerwise-graph.h"
 #include "layerwise-hidden.h"
+#include "layerwise-mask.h"
 #include "layerwise-memory.h"
 
 #include <atomic>
@@ -59,6 +60,7 @@ struct llama_layerwise {
     int32_t il_next    = 0;
 
     llama_layerwise_hidden hidden;
+    llama_layerwise_mask   mask;
 
     struct scores_t {
         int32_t n_cells;
@@ -168,6 +170,18 @@ private:
     ggml_backend_t backend_of(ggml_backend_buffer_t buf) const;
 
     void run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place);
+
+    // give the layers of a run the prompt's mask, if the group's cells are such that it will do
+    void place_masks(const llama_layerwise_group & group, llama_layerwise_pass & pass);
+
+    [[noreturn]] void fail_cut(const llama_layerwise_pass & pass) const;
+
+    // the graph of a pass that is not computed, until the next one is built
+    ggml_cgraph * build_unused(
+            llama_layerwise_pass & pass, const llama_ubatch & ubatch, const llama_memory_context_i * mctx, bool output);
+
+    // make room for the largest graph of a run, so that the ubatches follow each other without waiting for the device
+    void reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output);
 
     void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
 

@@ -136,7 +136,16 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
     pass.hidden   = hidden.t;
     pass.products = scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS;
 
+    const int64_t n_past = group.n_used();
+
+    place_masks(group, pass);
+
     const size_t i_window = n_tokens - n_window;
+
+    // a single ubatch reserves what it needs by itself
+    if (n_tokens > n_ubatch) {
+        reserve_run(group, pass, n_ubatch, il_end == n_layer());
+    }
 
     for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
         const size_t n = std::min(n_ubatch, n_tokens - i0);
@@ -149,8 +158,9 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
             llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_ABORTED, "the prefill was aborted");
         }
 
-        pass.i_token  = i0;
-        pass.i_window = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
+        pass.i_token   = i0;
+        pass.mask_offs = mask.offset(n_past + i0);
+        pass.i_window  = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
 
@@ -167,6 +177,86 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
     }
 
     il_next = il_end;
+}
+
+void llama_layerwise::place_masks(const llama_layerwise_group & group, llama_layerwise_pass & pass) {
+    if (!ctx.cparams.flash_attn || !llama_layerwise_kv::in_order(*group.kv_base)) {
+        return;
+    }
+
+    const int64_t n_ubatch = ctx.cparams.n_ubatch;
+    const int64_t n_rows   = std::min<int64_t>(n_ubatch, tokens.size());
+
+    if (!mask.covers(group.n_used(), group.n_cells(), n_rows)) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
+        mask = llama_layerwise_mask(group.n_used(), group.n_cells(), n_rows);
+    }
+
+    const bool is_aligned = n_rows < n_ubatch || n_ubatch % llama_layerwise_mask::COLS_STEP == 0;
+
+    pass.masks.resize(pass.il_end - pass.il_begin);
+
+    for (int32_t il = pass.il_begin; il < pass.il_end; ++il) {
+        if (!llama_layerwise_kv::has_layer(*group.kv_base, il)) {
+            continue;
+        }
+
+        const auto buft = ggml_backend_buffer_get_type(group.kv_base->get_k_storage(il)->buffer);
+
+        auto & m = pass.masks[il - pass.il_begin];
+
+        m.t = mask.on(buft);
+
+        // what lies in host memory may be copied to a device that computes attention there: then only what is needed
+        const bool is_copied = ggml_backend_buft_is_host(buft) && !ctx.model.devices.empty();
+
+        m.strided = is_aligned && !is_copied && llama_layerwise_mask_may_stride(buft);
+    }
+}
+
+void llama_layerwise::fail_cut(const llama_layerwise_pass & pass) const {
+    llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+        std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
+}
+
+ggml_cgraph * llama_layerwise::build_unused(
+        llama_layerwise_pass & pass, const llama_ubatch & ubatch, const llama_memory_context_i * mctx, bool output) {
+    auto * res = ctx.get_gf_res_reserve();
+
+    ctx.n_outputs = output ? 1 : 0;
+    ctx.layerwise = &pass;
+    const auto gparams = ctx.graph_params(res, ubatch, mctx, LLM_GRAPH_TYPE_DEFAULT);
+    ctx.layerwise = nullptr;
+
+    res->reset();
+
+    ggml_cgraph * gf = pass.build(ctx.model, gparams);
+    if (!gf) {
+        fail_cut(pass);
+    }
+
+    return gf;
+}
+
+void llama_layerwise::reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output) {
+    const llama_ubatch ubatch = make_ubatch(0, n_ubatch, output);
+
+    const auto mctx = mem.init_reserve(group);
+
+    pass.i_token   = 0;
+    pass.mask_offs = 0;
+    pass.i_window  = -1;
+
+    // graphs that were allocated before can no longer be reused
+    ctx.gf_res_prev_active = nullptr;
+
+    ggml_backend_sched_reset(ctx.sched.get());
+
+    ggml_cgraph * gf = build_unused(pass, ubatch, mctx.get(), output);
+
+    if (!ggml_backend_sched_reserve(ctx.sched.get(), gf)) {
+        throw std::bad_alloc();
+    }
 }
 
 void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output) {
@@ -194,8 +284,7 @@ void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_
 
     if (!res) {
         if (!pass.error.empty()) {
-            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
-                std::string("architecture '") + llm_arch_name(ctx.model.arch) + "' cannot be run layer by layer: " + pass.error);
+            fail_cut(pass);
         }
 
         switch (status) {

@@ -75,6 +75,7 @@ struct llama_layerwise_info {
     int32_t  held_in_cache; // 1: their KV is on the device, 0: llama_layerwise_put_kv must bring it
     int32_t  n_parked;      // documents that were put away with llama_layerwise_park
     uint64_t parked_bytes;  // bytes of their KV and hidden states, not part of kv_bytes
+    uint64_t mask_bytes;    // bytes of the prompt's causal mask, on all devices together
 };
 
 // one layer's KV

@@ -8,6 +8,8 @@
 #include <vector>
 
 struct registry_context {
+    sgpu_accept_mode accept;
+
     std::vector<std::unique_ptr<sgpu_device>> devices;
 };
 
@@ -15,8 +17,13 @@ static registry_context & context_of(ggml_backend_reg_t reg) {
     return *(registry_context *) reg->context;
 }
 
-static const char * get_name(ggml_backend_reg_t) {
-    return "software GPU";
+// the backend whose operations it accepts: the engine may know its kernels
+static const char * get_name(ggml_backend_reg_t reg) {
+    switch (context_of(reg).accept) {
+        case SGPU_ACCEPT_CUDA:  return "CUDA";
+        case SGPU_ACCEPT_METAL: return "MTL";
+        default:                return "software GPU";
+    }
 }
 
 static size_t get_device_count(ggml_backend_reg_t reg) {
@@ -38,7 +45,9 @@ ggml_backend_reg_t software_gpu_open(const char * options) {
         const auto parsed = sgpu_options::parse(options);
 
         auto context = std::make_unique<registry_context>();
-        auto reg     = std::make_unique<ggml_backend_reg>(ggml_backend_reg {
+        context->accept = parsed.accept;
+
+        auto reg = std::make_unique<ggml_backend_reg>(ggml_backend_reg {
             GGML_BACKEND_API_VERSION, { get_name, get_device_count, get_device, get_proc_address }, context.get() });
 
         for (size_t i = 0; i < parsed.devices; ++i) {
