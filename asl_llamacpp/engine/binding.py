@@ -91,13 +91,17 @@ def kv_bytes(ctx: Any) -> int:
 
 
 @contextlib.contextmanager
-def deferred_kv() -> Iterator[None]:
-    """Contexts created inside (by this thread) allocate KV cells as they are needed, which `Engine` requires."""
-    lib.llama_layerwise_defer_kv(True)
+def deferred_kv(all_outputs: bool = False) -> Iterator[None]:
+    """Contexts created inside (by this thread) allocate KV cells as they are needed, which `Engine` requires.
+
+    `all_outputs`: reserve memory for the logits of every token of a ubatch. Without it there is room for one token's, and
+    a batch that wants more takes the memory when it comes.
+    """
+    lib.llama_layerwise_defer_kv(True, all_outputs)
     try:
         yield
     finally:
-        lib.llama_layerwise_defer_kv(False)
+        lib.llama_layerwise_defer_kv(False, False)
 
 
 class Engine:

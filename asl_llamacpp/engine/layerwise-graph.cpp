@@ -1,5 +1,7 @@
 #include "layerwise-graph.h"
 
+#include "layerwise-inputs.h"
+
 #include "llama-model.h"
 
 #include <algorithm>
@@ -202,6 +204,30 @@ void llama_layerwise_pass::build_scores(
     scores.push_back({ il, sum });
 }
 
+void llama_layerwise_pass::use_inputs(llm_graph_result & res) const {
+    // the graph input lets go of a tensor that is no longer its to set
+    const auto use = [](ggml_tensor * & t, ggml_tensor * from, int64_t i) {
+        if (t) {
+            make_leaf(t, from, i*from->nb[0]);
+
+            t->flags &= ~GGML_TENSOR_FLAG_INPUT;
+            t         = nullptr;
+        }
+    };
+
+    for (const auto & input : res.inputs) {
+        if (auto * inp = dynamic_cast<llm_graph_input_pos *>(input.get())) {
+            use(inp->pos, inputs->pos, i_token*inputs->n_pos);
+        } else if (auto * inp = dynamic_cast<llm_graph_input_attn_kv *>(input.get())) {
+            use(inp->self_k_idxs, inputs->idxs, i_token);
+            use(inp->self_v_idxs, inputs->idxs, i_token);
+        } else if (auto * inp = dynamic_cast<llm_graph_input_attn_kv_iswa *>(input.get())) {
+            use(inp->self_k_idxs, inputs->idxs, i_token);
+            use(inp->self_v_idxs, inputs->idxs, i_token);
+        }
+    }
+}
+
 bool llama_layerwise_pass::verify(ggml_cgraph * gf) {
     if (!error.empty()) {
         return false;
@@ -245,6 +271,10 @@ ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_g
         gf = model.build_graph(params);
     } catch (const llama_layerwise_stop &) {
         // the graph ends behind the range's last layer
+    }
+
+    if (inputs) {
+        use_inputs(*params.res);
     }
 
     for (const auto & [mask, t] : masks_used) {

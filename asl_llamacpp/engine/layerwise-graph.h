@@ -11,6 +11,8 @@
 
 struct llama_model;
 
+struct llama_layerwise_inputs;
+
 struct llama_layerwise_pass {
     int32_t il_begin = 0;
     int32_t il_end   = 0;
@@ -19,6 +21,9 @@ struct llama_layerwise_pass {
     // hidden states between the layers [n_embd, n_tokens of the prefill], the rows of this ubatch begin at i_token
     ggml_tensor * hidden  = nullptr;
     int64_t       i_token = 0;
+
+    // what the device knows of the tokens already, nullptr to let the scheduler copy it from the host
+    const llama_layerwise_inputs * inputs = nullptr;
 
     // the first row of the ubatch that belongs to the observation window, -1 to compute no scores
     int64_t i_window = -1;
@@ -92,6 +97,9 @@ private:
                   ggml_tensor * sinks,
                         float   kq_scale,
                           int   il);
+
+    // let the graph read from the device what need not come from the host
+    void use_inputs(llm_graph_result & res) const;
 
     // a node of a layer before il_begin means that later layers use more than the hidden states
     bool verify(ggml_cgraph * gf);

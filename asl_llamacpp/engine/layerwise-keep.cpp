@@ -57,9 +57,9 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     pos.resize(n);
 }
 
-ggml_backend_t llama_layerwise::backend_of(ggml_backend_buffer_t buf) const {
+ggml_backend_t llama_layerwise::backend_of(ggml_backend_buffer_type_t buft) const {
     for (const auto & backend : ctx.backends) {
-        if (ggml_backend_supports_buft(backend.get(), ggml_backend_buffer_get_type(buf))) {
+        if (ggml_backend_supports_buft(backend.get(), buft)) {
             return backend.get();
         }
     }
@@ -122,5 +122,5 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
     }
 
     mem.compress(il, std::vector<int32_t>(cells, cells + (size_t) n_head_kv*n_cells), n_head_kv, n_window, n_headroom,
-            backend_of(kv.get_k_storage(il)->buffer));
+            backend_of(ggml_backend_buffer_get_type(kv.get_k_storage(il)->buffer)));
 }

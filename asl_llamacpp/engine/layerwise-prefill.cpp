@@ -22,6 +22,10 @@ llama_layerwise & llama_layerwise::get(llama_context * ctx) {
     return *mem->driver;
 }
 
+void llama_layerwise::set_one_output(llama_context & ctx) {
+    ctx.cparams.n_outputs_max = 1;
+}
+
 void llama_layerwise::require_idle() const {
     if (active) {
         llama_layerwise_invalid("a prefill is in progress: end or abort it first");
@@ -203,6 +207,7 @@ void llama_layerwise::reset(bool clear_memory) {
 
     hidden = llama_layerwise_hidden();
     mask   = llama_layerwise_mask();
+    inputs = llama_layerwise_inputs();
     filled = llama_layerwise_group();
 
     if (clear_memory) {

@@ -6,6 +6,7 @@
 
 #include "layerwise-graph.h"
 #include "layerwise-hidden.h"
+#include "layerwise-inputs.h"
 #include "layerwise-mask.h"
 #include "layerwise-memory.h"
 
@@ -61,6 +62,7 @@ struct llama_layerwise {
 
     llama_layerwise_hidden hidden;
     llama_layerwise_mask   mask;
+    llama_layerwise_inputs inputs;
 
     struct scores_t {
         int32_t n_cells;
@@ -93,6 +95,9 @@ struct llama_layerwise {
     std::map<int32_t, held_t> parked;
 
     static llama_layerwise & get(llama_context * ctx);
+
+    // let a context that is being created reserve room for one token's logits
+    static void set_one_output(llama_context & ctx);
 
     void check();
 
@@ -166,13 +171,13 @@ private:
 
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
 
-    // the backend that computes on this buffer's device
-    ggml_backend_t backend_of(ggml_backend_buffer_t buf) const;
+    // the backend that computes on the device of such buffers
+    ggml_backend_t backend_of(ggml_backend_buffer_type_t buft) const;
 
     void run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place);
 
-    // give the layers of a run the prompt's mask, if the group's cells are such that it will do
-    void place_masks(const llama_layerwise_group & group, llama_layerwise_pass & pass);
+    // give the layers of a run the prompt's mask and its tokens' inputs, if the group's cells are such that they will do
+    void place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass);
 
     [[noreturn]] void fail_cut(const llama_layerwise_pass & pass) const;
 

@@ -10,6 +10,33 @@
 #include <algorithm>
 #include <new>
 
+// lets the host be two ubatches ahead of the device, and no more: progress and abort are about what is being computed
+struct llama_layerwise_pace {
+    explicit llama_layerwise_pace(ggml_backend_t backend) : backend(backend) {
+        for (auto & event : events) {
+            event.reset(ggml_backend_event_new(ggml_backend_get_device(backend)));
+        }
+    }
+
+    void before(size_t i) {
+        if (!events[i % 2]) {
+            ggml_backend_synchronize(backend);
+        } else if (i >= 2) {
+            ggml_backend_event_synchronize(events[i % 2].get());
+        }
+    }
+
+    void after(size_t i) {
+        if (events[i % 2]) {
+            ggml_backend_event_record(events[i % 2].get(), backend);
+        }
+    }
+
+private:
+    ggml_backend_t         backend;
+    ggml_backend_event_ptr events[2];
+};
+
 llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
     auto data = std::make_shared<llama_ubatch::data_t>();
 
@@ -138,7 +165,7 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
 
     const int64_t n_past = group.n_used();
 
-    place_masks(group, pass);
+    place_inputs(group, pass);
 
     const size_t i_window = n_tokens - n_window;
 
@@ -147,10 +174,13 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
         reserve_run(group, pass, n_ubatch, il_end == n_layer());
     }
 
+    llama_layerwise_pace pace(backend_of(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1))));
+
     for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
         const size_t n = std::min(n_ubatch, n_tokens - i0);
 
         note();
+        pace.before(i0/n_ubatch);
 
         const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
 
@@ -163,6 +193,8 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
         pass.i_window  = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
+
+        pace.after(i0/n_ubatch);
 
         if (pass.i_window >= 0) {
             read_scores(pass);
@@ -179,7 +211,7 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
     il_next = il_end;
 }
 
-void llama_layerwise::place_masks(const llama_layerwise_group & group, llama_layerwise_pass & pass) {
+void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass) {
     if (!ctx.cparams.flash_attn || !llama_layerwise_kv::in_order(*group.kv_base)) {
         return;
     }
@@ -212,6 +244,24 @@ void llama_layerwise::place_masks(const llama_layerwise_group & group, llama_lay
 
         m.strided = is_aligned && !is_copied && llama_layerwise_mask_may_stride(buft);
     }
+
+    const auto buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(pass.il_begin));
+
+    // the graph has one tensor of each for all of its layers
+    bool on_device = !ggml_backend_buft_is_host(buft) && ctx.cparams.offload_kqv;
+    for (int32_t il = pass.il_begin + 1; il < pass.il_end; ++il) {
+        on_device = on_device && ctx.model.dev_layer(il) == ctx.model.dev_layer(pass.il_begin);
+    }
+    if (!on_device) {
+        return;
+    }
+
+    if (!inputs.are(buft, pos, group.n_used())) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
+        inputs = llama_layerwise_inputs(buft, pos, group.n_used(), n_ubatch, ctx.model.hparams.n_pos_per_embd());
+    }
+
+    pass.inputs = &inputs;
 }
 
 void llama_layerwise::fail_cut(const llama_layerwise_pass & pass) const {

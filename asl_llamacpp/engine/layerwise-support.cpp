@@ -88,7 +88,8 @@ std::string llama_layerwise_refusal(const llama_model & model) {
     return "";
 }
 
-static thread_local bool g_defer_kv = false;
+static thread_local bool g_defer_kv    = false;
+static thread_local bool g_all_outputs = false;
 
 llama_memory_i * llama_layerwise_create_memory(llama_context & ctx, const llama_memory_params & params) {
     const auto & model   = ctx.get_model();
@@ -104,6 +105,10 @@ llama_memory_i * llama_layerwise_create_memory(llama_context & ctx, const llama_
     }
     if (cparams.n_seq_max > 1 || params.mem_other != nullptr || params.ctx_type != LLAMA_CONTEXT_TYPE_DEFAULT) {
         throw std::runtime_error("a context for layer-wise prefill holds one sequence");
+    }
+
+    if (!g_all_outputs) {
+        llama_layerwise::set_one_output(ctx);
     }
 
     return new llama_kv_cache_layered(ctx, params);
@@ -135,6 +140,7 @@ int32_t llama_layerwise_model_layer(const llama_model * model, int32_t il, llama
     return LLAMA_LAYERWISE_STATUS_OK;
 }
 
-void llama_layerwise_defer_kv(bool defer) {
-    g_defer_kv = defer;
+void llama_layerwise_defer_kv(bool defer, bool all_outputs) {
+    g_defer_kv    = defer;
+    g_all_outputs = all_outputs;
 }

@@ -5,9 +5,9 @@
 // A prompt is evaluated layer after layer over all of its ubatches. Between two layers the caller may read the
 // attention of the last tokens (the observation window) and choose which tokens go deeper:
 //
-//     llama_layerwise_defer_kv(true);
+//     llama_layerwise_defer_kv(true, false);
 //     ctx = llama_init_from_model(model, params);
-//     llama_layerwise_defer_kv(false);
+//     llama_layerwise_defer_kv(false, false);
 //
 //     llama_layerwise_begin (ctx, tokens, n_tokens, n_window, n_headroom);
 //     llama_layerwise_run   (ctx, 0, 11, LLAMA_LAYERWISE_SCORING_ATTENTION);
@@ -113,7 +113,9 @@ LLAMA_API int32_t llama_layerwise_model_layer(const struct llama_model * model, 
 
 // contexts created by this thread while defer is true get a KV cache that allocates cells as they are needed, which
 // layer-wise prefill requires. Models that cannot do it make llama_init_from_model fail.
-LLAMA_API void llama_layerwise_defer_kv(bool defer);
+//   all_outputs: reserve memory for the logits of every token of a ubatch, instead of one token's. Without it a batch that
+//                wants more takes that memory when it comes
+LLAMA_API void llama_layerwise_defer_kv(bool defer, bool all_outputs);
 
 // build the graph of every layer on its own without running it, to see that the model's graph can be cut there
 LLAMA_API int32_t llama_layerwise_check(struct llama_context * ctx);

@@ -128,7 +128,8 @@ class Llama(OnDevices, PrunedEvaluation):
                 "use kv_policy='full' with embedding=True"
             )
         try:
-            with deferred_kv():
+            all_outputs = bool(kwargs.get("logits_all")) or kwargs.get("draft_model") is not None
+            with deferred_kv(all_outputs):
                 super().__init__(model_path, flash_attn=True, **kwargs)
             self._complete(kwargs)
             if not kwargs.get("vocab_only"):

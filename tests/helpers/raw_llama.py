@@ -103,8 +103,10 @@ class Context:
     def clear(self) -> None:
         C.llama_memory_clear(C.llama_get_memory(self.pointer), True)
 
-    def try_decode(self, tokens: Sequence[int] | NDArray[np.int32], position: int = 0) -> int:
-        """llama_decode of tokens at `position` and after; the last one's logits are kept. Its return code."""
+    def try_decode(
+        self, tokens: Sequence[int] | NDArray[np.int32], position: int = 0, all_outputs: bool = False
+    ) -> int:
+        """llama_decode of tokens at `position` and after; the last one's logits are kept, or all. Its return code."""
         n = len(tokens)
         batch = C.llama_batch_init(n, 0, 1)
         try:
@@ -112,7 +114,7 @@ class Context:
             for i, token in enumerate(tokens):
                 batch.token[i], batch.pos[i] = int(token), position + i
                 batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
-                batch.logits[i] = i == n - 1
+                batch.logits[i] = all_outputs or i == n - 1
             return int(C.llama_decode(self.pointer, batch))
         finally:
             C.llama_batch_free(batch)
@@ -124,8 +126,8 @@ class Context:
             raise RuntimeError(f"llama_decode returned {status}")
         return self.logits()
 
-    def logits(self) -> NDArray[np.float32]:
-        row = C.llama_get_logits_ith(self.pointer, -1)
+    def logits(self, i: int = -1) -> NDArray[np.float32]:
+        row = C.llama_get_logits_ith(self.pointer, i)
         return np.ctypeslib.as_array(row, shape=(self.model.n_vocab,)).copy()
 
     def decode_each(self, tokens: Sequence[int] | NDArray[np.int32], position: int) -> NDArray[np.float32]:

@@ -40,9 +40,9 @@ bench::bench(const char * path, const layout & how) : how(how) {
     cparams.type_v          = how.type_kv;
     cparams.swa_full        = how.swa_full;
 
-    llama_layerwise_defer_kv(true);
+    llama_layerwise_defer_kv(true, false);
     ctx = llama_init_from_model(model, cparams);
-    llama_layerwise_defer_kv(false);
+    llama_layerwise_defer_kv(false, false);
     CHECK(ctx != nullptr);
 
     n_layer = llama_model_n_layer(model);

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raw_llama import Context
 from software_gpu import ALL_LAYERS, SoftwareGpu
 from test_gpu_engine import N_CTX, N_UBATCH, WINDOW, bench_of, selected
+
+from asl_llamacpp.engine.binding import deferred_kv
 
 N = 9 * N_UBATCH + WINDOW
 N_SHALLOW = 2
@@ -60,3 +63,38 @@ def test_a_prompt_uploads_one_mask(tiny_path: Callable[[str], Path], model: str,
     assert up["layerwise_mask"][0] == N_UBATCH
     assert up["layerwise_mask"][1] <= 2 * N_UBATCH * (N_CTX + N_UBATCH + 512)
     assert up.get("attn_inp_kq_mask", (0, 0))[1] == 0 or swa
+
+
+@every_place
+def test_the_device_is_not_waited_for_between_two_ubatches(tiny_path: Callable[[str], Path], place: str) -> None:
+    """Where the graphs begin with hidden states, and have no masks of sliding windows."""
+    with SoftwareGpu(**PLACES[place]) as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:
+        context, engine = bench.start()
+        engine.begin(bench.tokens[:N], WINDOW, 8)
+        engine.run(0, 1)
+        gpu.reset()
+        engine.run(1, 2, scores=True)
+        n_ubatches = gpu.counters().graphs
+        assert gpu.counters().up.keys() <= {"layerwise_pos", "layerwise_idxs"}
+        assert gpu.counters().blocking_copies <= 3  # these two, and the scores
+        assert gpu.counters().synchronizations <= n_ubatches + 4  # the host is two ubatches ahead, and no more
+        engine.run(2, bench.model.n_layer)
+        engine.end()
+        context.logits()
+
+
+def test_memory_for_one_output(smollm2_path: Path) -> None:
+    """A context has room for one token's logits, and takes more for a batch that wants more."""
+    n_ubatch = 512
+    found, logits = {}, {}
+    for all_outputs in (False, True):
+        with SoftwareGpu() as gpu, bench_of(smollm2_path, ALL_LAYERS) as bench:
+            context = Context(bench.model, N_CTX, n_ubatch, creation=deferred_kv(all_outputs))
+            bench.contexts.append(context)
+            found[all_outputs] = gpu.counters().bytes_live
+            assert context.try_decode(bench.tokens[:20], all_outputs=True) == 0
+            logits[all_outputs] = [context.logits(i).tobytes() for i in range(20)]
+            assert context.try_decode(bench.tokens[20:40], position=20) == 0
+            n_vocab = bench.model.n_vocab
+    assert found[True] - found[False] > 0.8 * n_ubatch * n_vocab * 4
+    assert logits[False] == logits[True]
