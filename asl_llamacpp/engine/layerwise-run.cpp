@@ -8,13 +8,21 @@
 #include "llama-model.h"
 
 #include <algorithm>
+#include <exception>
 #include <new>
 
-// lets the host be two ubatches ahead of the device, and no more: progress and abort are about what is being computed
+// lets the host be two ubatches ahead of the device, and no more: progress and abort are about what is being computed.
+// A run that fails waits for what it has started, since the cells are freed
 struct llama_layerwise_pace {
-    explicit llama_layerwise_pace(ggml_backend_t backend) : backend(backend) {
+    llama_layerwise_pace(ggml_backend_sched_t sched, ggml_backend_t backend) : sched(sched), backend(backend) {
         for (auto & event : events) {
             event.reset(ggml_backend_event_new(ggml_backend_get_device(backend)));
+        }
+    }
+
+    ~llama_layerwise_pace() {
+        if (std::uncaught_exceptions() > n_exceptions) {
+            ggml_backend_sched_synchronize(sched);
         }
     }
 
@@ -33,8 +41,11 @@ struct llama_layerwise_pace {
     }
 
 private:
+    ggml_backend_sched_t   sched;
     ggml_backend_t         backend;
     ggml_backend_event_ptr events[2];
+
+    const int n_exceptions = std::uncaught_exceptions();
 };
 
 llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
@@ -174,7 +185,7 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
         reserve_run(group, pass, n_ubatch, il_end == n_layer());
     }
 
-    llama_layerwise_pace pace(backend_of(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1))));
+    llama_layerwise_pace pace(ctx.sched.get(), backend_of(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1))));
 
     for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
         const size_t n = std::min(n_ubatch, n_tokens - i0);

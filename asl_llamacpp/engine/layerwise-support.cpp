@@ -2,7 +2,7 @@
 
 #include "layerwise.h"
 
-#include "layerwise-memory.h"
+#include "layerwise-prefill.h"
 
 #include "llama-arch.h"
 #include "llama-context.h"

@@ -98,3 +98,24 @@ def test_memory_for_one_output(smollm2_path: Path) -> None:
             n_vocab = bench.model.n_vocab
     assert found[True] - found[False] > 0.8 * n_ubatch * n_vocab * 4
     assert logits[False] == logits[True]
+
+
+@every_place
+@pytest.mark.parametrize("ubatch", range(1, 8))
+def test_aborted_while_the_device_computes(tiny_path: Callable[[str], Path], place: str, ubatch: int) -> None:
+    """Nothing is freed that work in the queue still uses."""
+    with SoftwareGpu(**PLACES[place], delay=2000) as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:
+        context, engine = bench.start()
+        engine.begin(bench.tokens[:N], WINDOW, 8)
+        engine.run(0, 1)
+
+        def stop(_begin: int, _end: int, done: int, _n: int) -> None:
+            if done == ubatch * N_UBATCH:
+                raise KeyboardInterrupt
+
+        engine.progress = stop
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(1, 2)
+        engine.progress = None
+        assert context.try_decode(bench.tokens[:20]) == 0
+        assert gpu.counters().races == 0
