@@ -94,8 +94,8 @@ def kv_bytes(ctx: Any) -> int:
 def deferred_kv(all_outputs: bool = False) -> Iterator[None]:
     """Contexts created inside (by this thread) allocate KV cells as they are needed, which `Engine` requires.
 
-    `all_outputs`: reserve memory for the logits of every token of a ubatch. Without it there is room for one token's, and
-    a batch that wants more takes the memory when it comes.
+    `all_outputs`: reserve memory for the logits of every token of a ubatch. Without it there is room for one token's,
+    and a batch that wants more takes the memory when it comes.
     """
     lib.llama_layerwise_defer_kv(True, all_outputs)
     try:
