@@ -166,7 +166,7 @@ def way(steps: tuple[Step, ...], first: int, at: Places, x: float, color: str) -
         taken[y] = taken.get(y, 0) + 1
         yield badge(x, top + 8, number, color)
         yield from (text(x + 18, top + 12 + 16 * i, line) for i, line in enumerate(lines))
-        yield badge(box_x + side * (BOX / 2 - 24 * on_box.get(step.wing, 0)), y - HEIGHT / 2, number, color)
+        yield badge(box_x + side * (BOX / 2 - 6 - 24 * on_box.get(step.wing, 0)), y - HEIGHT / 2, number, color)
         on_box[step.wing] = on_box.get(step.wing, 0) + 1
 
 
