@@ -1,6 +1,6 @@
 """Documents as text with pages, sections and character offsets; one file a format.
 
-A new format is one more file here, and one more case in `kinds.reader_for`.
+A new format is one more file here, and one more line in `formats.FORMATS`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .errors import READABLE, UnreadableError
+from .errors import UnreadableError
+from .formats import READABLE
 from .kinds import reader_for
 from .source import Mark, Source
 from .text import make_text_source

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .archive import check_entities, open_archive, read_part
+from .formats import Format
 from .markup import html_to_text, parse_html
 from .source import Source, make_marks
 
@@ -17,9 +18,9 @@ _TEXT_PART = re.compile(r"word/document\d*\.xml")  # some programs number it
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => h2:fresh"  # besides the headings
 
 
-def is_docx(parts: list[str]) -> bool:
-    """Whether an archive with these parts is a DOCX file."""
-    return any(_TEXT_PART.fullmatch(part) for part in parts)
+def is_docx(archive: ZipFile) -> bool:
+    """Whether an archive is a DOCX file."""
+    return any(_TEXT_PART.fullmatch(part) for part in archive.namelist())
 
 
 def read_docx(data: bytes, name: str) -> Source:
@@ -53,3 +54,6 @@ def _text_parts(archive: ZipFile, name: str) -> io.BytesIO:
                 check_entities(xml, name)
                 checked.writestr(part, xml)
     return parts
+
+
+FORMAT = Format(read_docx, in_archive=is_docx)

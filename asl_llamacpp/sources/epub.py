@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from .archive import open_archive, parse_xml, read_part
 from .epub_toc import chapter_labels, part_name
 from .errors import UnreadableError
+from .formats import Format
 from .html import decode_html
 from .markup import html_to_text, parse_html
 from .source import Section, Source, make_marks
@@ -86,3 +87,6 @@ def _package(archive: ZipFile, name: str) -> Package:
     ncx = [parts[key] for key, item in items.items() if item.get("media-type") == "application/x-dtbncx+xml"]
     title = package.findtext("{*}metadata/{http://purl.org/dc/elements/1.1/}title", "")
     return Package(" ".join(title.split()), [parts[item.get("id")] for item in chapters], navigation + ncx)
+
+
+FORMAT = Format(read_epub, in_archive=is_epub)

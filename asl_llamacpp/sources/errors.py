@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-READABLE = "text, Markdown, PDF, DOCX, HTML and EPUB documents can be read"
-
 
 class UnreadableError(ValueError):
     """The message says which document cannot be read, why, and what to do."""

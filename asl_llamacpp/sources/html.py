@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import re
 
-from .errors import READABLE, UnreadableError, parsing
+from .errors import UnreadableError, parsing
+from .formats import READABLE, Format
 from .markup import html_to_text, parse_html
 from .source import Source, make_marks
 from .text import marked_encoding
 
-HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 _BEGINNING = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE
 )
@@ -62,3 +62,6 @@ def _python_codec(declared: str | None) -> str | None:
     if codec in ("iso8859-1", "ascii"):
         return _WESTERN
     return "utf-8" if codec.startswith(("utf-16", "utf-32")) else codec  # it could not have been read in those
+
+
+FORMAT = Format(read_html, suffixes=frozenset({".html", ".htm", ".xhtml"}), looks=begins_as_html)

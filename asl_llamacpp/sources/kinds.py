@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import PurePath
 from typing import TypeAlias
 
 from .archive import begins_as_zip
-from .docx import is_docx, read_docx
-from .epub import is_epub, read_epub
-from .errors import READABLE, UnreadableError
-from .html import HTML_SUFFIXES, begins_as_html, read_html
-from .pdf import begins_as_pdf, read_pdf
+from .errors import UnreadableError
+from .formats import FORMATS, READABLE, Format
 from .source import Source
-from .text import MARKDOWN_SUFFIXES, read_text
+from .text import read_text
 
 Reader: TypeAlias = Callable[[bytes, str], Source]
 
@@ -29,37 +27,47 @@ _OTHER_ARCHIVES = {
 
 def reader_for(data: bytes, name: str) -> Reader:
     """The function that reads a document. Raises ValueError for kinds that cannot be read; it names those that can."""
+    formats: list[Format] = [import_module(f".{module}", __package__).FORMAT for module in FORMATS]
     if begins_as_zip(data):
-        return _archive_reader(data, name)
-    if begins_as_pdf(data):
-        return read_pdf
+        return _archive_reader(data, name, formats)
+    suffix = PurePath(name).suffix.lower()
+    for one in formats:
+        if one.in_bytes is not None and one.in_bytes(data):
+            return one.read
+    _refuse(data, name)
+    for one in formats:
+        if suffix in one.suffixes:
+            return one.read
+    for one in formats:
+        if one.looks is not None and one.looks(data):
+            return one.read
+    return read_text
+
+
+def _archive_reader(data: bytes, name: str, formats: list[Format]) -> Reader:
+    from zipfile import ZipFile
+
+    try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            for one in formats:
+                if one.in_archive is not None and one.in_archive(archive):
+                    return one.read
+            parts = archive.namelist()
+    except Exception:  # zipfile raises errors of many kinds on damaged archives
+        raise UnreadableError(
+            f"{name} is a binary file, a ZIP archive that is cut off or damaged: get it once more. Only {READABLE}"
+        ) from None
+    raise _unsupported(name, next((kind for part, kind in _OTHER_ARCHIVES.items() if part in parts), "a ZIP archive"))
+
+
+def _refuse(data: bytes, name: str) -> None:
+    """ValueError for what is known, and cannot be read."""
     if data.startswith(_OLE):
         if _LOCKED_PART in data:
             raise UnreadableError(f"{name} is locked with a password: save it without one first")
         raise _unsupported(name, "an old Word, Excel or PowerPoint file")
     if data.startswith(b"{\\rtf"):
         raise _unsupported(name, "an RTF file")
-    suffix = PurePath(name).suffix.lower()
-    if suffix in HTML_SUFFIXES or (suffix not in MARKDOWN_SUFFIXES and begins_as_html(data)):
-        return read_html
-    return read_text
-
-
-def _archive_reader(data: bytes, name: str) -> Reader:
-    from zipfile import ZipFile
-
-    try:
-        with ZipFile(io.BytesIO(data)) as archive:
-            parts = archive.namelist()
-            if is_docx(parts):
-                return read_docx
-            if is_epub(archive):
-                return read_epub
-    except Exception:  # zipfile raises errors of many kinds on damaged archives
-        raise UnreadableError(
-            f"{name} is a binary file, a ZIP archive that is cut off or damaged: get it once more. Only {READABLE}"
-        ) from None
-    raise _unsupported(name, next((kind for part, kind in _OTHER_ARCHIVES.items() if part in parts), "a ZIP archive"))
 
 
 def _unsupported(name: str, kind: str) -> UnreadableError:

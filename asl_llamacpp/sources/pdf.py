@@ -6,6 +6,7 @@ import io
 import logging
 
 from .errors import UnreadableError, parsing
+from .formats import Format
 from .markup import clean
 from .pdf_outline import outline_sections
 from .source import Source, make_marks
@@ -66,3 +67,6 @@ def _join(pages: list[str]) -> tuple[list[int], str]:
             pieces.append(page)
             end += len(page)
     return starts, "".join(pieces)
+
+
+FORMAT = Format(read_pdf, in_bytes=begins_as_pdf)

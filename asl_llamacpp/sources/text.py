@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import PurePath
 
-from .errors import READABLE, UnreadableError
+from .errors import UnreadableError
+from .formats import READABLE, Format
 from .headings import headings, looks_like_markdown, page_starts
 from .source import Source, make_marks
 
@@ -17,7 +18,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+_MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _PLAIN_SUFFIXES = frozenset({"", ".txt", ".text"})
 
 
@@ -41,7 +42,7 @@ def read_text(data: bytes, name: str) -> Source:
 
 def make_text_source(text: str, name: str, suffix: str = "") -> Source:
     """A text with its marks; the suffix of the file's name, in lower case, tells what its "#" mean."""
-    is_markdown = suffix in MARKDOWN_SUFFIXES or (suffix in _PLAIN_SUFFIXES and looks_like_markdown(text))
+    is_markdown = suffix in _MARKDOWN_SUFFIXES or (suffix in _PLAIN_SUFFIXES and looks_like_markdown(text))
     return Source(name, text, make_marks(page_starts(text), headings(text) if is_markdown else []))
 
 
@@ -60,3 +61,6 @@ def _decode(data: bytes, name: str) -> str:
     if "\0" in text:
         raise binary
     return text
+
+
+FORMAT = Format(read_text, suffixes=_MARKDOWN_SUFFIXES)

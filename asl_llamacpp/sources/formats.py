@@ -1,0 +1,42 @@
+"""The document formats: one module a format, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .source import Source
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
+FORMATS = {
+    "text": "text, Markdown",
+    "pdf": "PDF",
+    "docx": "DOCX",
+    "html": "HTML",
+    "epub": "EPUB",
+}
+"""By the name of a module here, which has a `FORMAT`: what that is called in messages."""
+
+*_FIRST, _LAST = FORMATS.values()
+READABLE = f"{', '.join(_FIRST)} and {_LAST} documents can be read"
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is told from others, and read. The questions are asked in this order; one of them will do.
+
+    read        makes a document of a file's bytes and name; ValueError, which names the file, for one that is broken
+    in_archive  whether a ZIP archive, opened, is one
+    in_bytes    whether other bytes are one beyond doubt
+    suffixes    endings of names, in lower case, where bytes do not tell
+    looks       whether bytes look like one, if neither they nor the name are anything else
+    """
+
+    read: Callable[[bytes, str], Source]
+    in_archive: Callable[[ZipFile], bool] | None = None
+    in_bytes: Callable[[bytes], bool] | None = None
+    suffixes: frozenset[str] = frozenset()
+    looks: Callable[[bytes], bool] | None = None
