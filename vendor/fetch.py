@@ -3,7 +3,8 @@
     python vendor/fetch.py --to DIR                 the patched source
     python vendor/fetch.py --to DIR --no-patch      the source as released
     python vendor/fetch.py --sdist DIR              only the checked release file
-    python vendor/fetch.py --pack FILE.tar.xz       only what is needed of it, in a twentieth of the size
+    python vendor/fetch.py --pack FILE.tar.xz       only what is needed of it, in a twentieth of the size; prints its
+                                                    checksum for the pin
 
 The release comes from the package index through pip, and stays beside DIR, or is the file that the environment
 variable ASL_LLAMA_CPP_SDIST names, packed or not (no network is used then). A second run with nothing changed does
@@ -136,6 +137,7 @@ def pack(pin: Pin, to: Path) -> None:
             member = tarfile.TarInfo(f"{to.name.partition('.tar')[0]}/{pin.folder}/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    print(f'contents_sha256 = "{contents_digest(files)}"', flush=True)
 
 
 def _is_packed(path: Path, pin: Pin) -> bool:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from ..selection.arrays import Floats, Ints
-from ..selection.ranks import best
+from ..selection.arrays import Floats
 from ..selection.scores import pool
 from ..selection.selectors import OneLayer
 from .answers import Prompt
@@ -53,20 +50,11 @@ class GemFilter(TwoPasses):
         check_resolved(self.layer)
         return int(self.layer)
 
-    def selector(self, prompt: Prompt) -> LastQuery:
-        return LastQuery(self.resolve(prompt.n_layer), prompt)
+    def selector(self, prompt: Prompt) -> OneLayer:
+        layer = self.resolve(prompt.n_layer).latest_layer
+        return OneLayer(layer, self.select_k, prompt.n_tokens, prompt.scored, self.score, products=True)
 
-
-class LastQuery(OneLayer):
-    """The tokens that the last one's query points at: pooled inner products, summed over the heads."""
-
-    products = True
-
-    def __init__(self, policy: GemFilter, prompt: Prompt) -> None:
-        super().__init__(policy.latest_layer, policy.select_k, prompt.n_tokens, prompt.scored)
-        self.kernel = policy.kernel
-
-    def choose(self, sums: Floats) -> tuple[Floats, Ints]:
-        scores = pool(sums, self.kernel).sum(axis=0)[:-1]
-        # the last token must stay, or there would be nothing to continue from
-        return scores, np.append(best(scores, self.select_k - 1), self.n_tokens - 1).astype(np.int32)
+    def score(self, products: Floats) -> Floats:
+        """The last token is no candidate: it stays, or there would be nothing to continue from."""
+        scores: Floats = pool(products, self.kernel).sum(axis=0)[:-1]
+        return scores

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from .arrays import Floats, Ints
+from .arrays import Floats
+from .ranks import selected_positions
 from .rule import Decision
 
 
@@ -56,34 +57,37 @@ class NoSelection:
 
 
 class OneLayer:
-    """Selects after one layer, in any case: by what its scores are, is for a subclass to say (`choose`).
+    """Selects after one layer, in any case.
 
     Args:
         layer: it has full attention, or the nearest such layer before it is taken, or else the first one.
-        select_k: a prompt of at most so many tokens stays whole.
+        select_k: tokens to keep, the window included; a prompt of at most so many stays whole.
         n_tokens: the prompt's length.
         scored: the layers that give scores, in order.
+        score: makes of a layer's window sums, float32 [n_head, n_tokens], the scores of the past tokens, float32
+            [n_tokens - window]: the best are kept.
+        products: window sums are inner products of the last queries and all keys, instead of softmax attention.
     """
 
-    products = False
     earliest = 0
     surely_decides = True
 
-    def __init__(self, layer: int, select_k: int, n_tokens: int, scored: Sequence[int]) -> None:
+    def __init__(
+        self,
+        layer: int,
+        select_k: int,
+        n_tokens: int,
+        scored: Sequence[int],
+        score: Callable[[Floats], Floats],
+        products: bool = False,
+    ) -> None:
         self.given, self.select_k, self.n_tokens = layer, select_k, n_tokens
+        self.score, self.products = score, products
         self.prunes = n_tokens > select_k and bool(scored)
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}
         before = [il for il in scored if il <= layer]
         self.layer = before[-1] if before else scored[0] if scored else layer
-
-    def choose(self, sums: Floats) -> tuple[Floats, Ints]:
-        """The scores of the past tokens, and the positions to keep, sorted: at most `select_k`, the window among them.
-
-        `sums`, float32 [n_head, n_tokens]: each query head's softmax attention, summed over the window's queries;
-        with `products` the inner products of queries and keys instead.
-        """
-        raise NotImplementedError
 
     @property
     def first_scored_layer(self) -> int | None:
@@ -109,8 +113,10 @@ class OneLayer:
             return None
         if window_sums is None or window_sums.ndim != 2 or window_sums.shape[1] != self.n_tokens:
             raise ValueError(f"the scores of layer {layer} are needed: [n_head, {self.n_tokens}]")
-        scores, positions = self.choose(window_sums)
+        scores = self.score(window_sums)
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
+        window = self.n_tokens - len(scores)
+        positions = selected_positions(scores, self.select_k - window, window)
         self.decision = Decision(layer, positions, f"fixed by layer={self.given}", forced=True, scores=scores)
         return self.decision
