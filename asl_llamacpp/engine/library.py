@@ -8,16 +8,16 @@ from pathlib import Path
 
 LIB_DIR = Path(__file__).resolve().parent.parent / "lib"
 
-_NAMES = {"linux": "libllama.so", "darwin": "libllama.dylib", "win32": "llama.dll"}
+_FILE_NAMES = {"darwin": "lib{}.dylib", "win32": "{}.dll"}
 
 
-def library_path() -> Path:
-    """Path of the patched libllama; the ggml libraries lie beside it.
+def library_path(name: str = "llama") -> Path:
+    """Path of the patched libllama, or of one of the ggml libraries, which lie beside it.
 
     Raises:
         ImportError: the package was imported from a source tree that was never built.
     """
-    path = LIB_DIR / _NAMES.get(sys.platform, "libllama.so")
+    path = LIB_DIR / _FILE_NAMES.get(sys.platform, "lib{}.so").format(name)
     if not path.exists():
         raise ImportError(
             f"asl_llamacpp has no {path.name} in {LIB_DIR}: build it with 'pip install .' (or 'make test') first"

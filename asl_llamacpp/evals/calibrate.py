@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files.fingerprint import model_fingerprint
-from ..opening import models
+from ..files.model_file import find_model
+from ..opening.model_info import read_model_info
 from ..version import __version__
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
@@ -83,8 +84,8 @@ def measure(
         ValueError: the model has too few layers.
         RuntimeError: a prompt failed; what was measured before stays in `out`.
     """
-    path = models.find_model(model)
-    n_layer = models.read_model_info(path).layers or 0
+    path = find_model(model)
+    n_layer = read_model_info(path).layers or 0
     if n_layer < LEAST_LAYERS:
         raise ValueError(f"{path.name} has {n_layer} layers, and {LEAST_LAYERS} are needed to choose one from")
     per_task = -(-TRIES * n_prompts // len(tasks))

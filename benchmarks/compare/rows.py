@@ -7,7 +7,7 @@ from typing import Any
 
 from asl_llamacpp.budget.kv_shape import KVShape
 from asl_llamacpp.budget.model_shape import kv_type, read_shape, stock_kv_bytes
-from asl_llamacpp.opening.models import silence_llama_cpp
+from asl_llamacpp.engine.log import silence_llama_cpp
 from benchmarks.common import probe
 from benchmarks.compare.contestants import CONTESTANTS, Contest
 

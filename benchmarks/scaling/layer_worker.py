@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import asl_llamacpp
-from asl_llamacpp.opening.models import silence_llama_cpp
+from asl_llamacpp.engine.log import silence_llama_cpp
 from asl_llamacpp.selection.compression import kept_cells
 
 N_LAYER = 5

@@ -21,7 +21,8 @@ from typer.main import get_command
 
 from asl_llamacpp import ContextOverflow
 from asl_llamacpp.budget.kv_shape import pad
-from asl_llamacpp.cli import app, demo
+from asl_llamacpp.cli import app
+from asl_llamacpp.cli.commands import demo
 from asl_llamacpp.cli.progress import PrefillBar
 from asl_llamacpp.documents.query import Query, prompt_tokens
 from asl_llamacpp.documents.shelf import Shelf
@@ -505,7 +506,7 @@ def test_info_of_a_real_model(smollm2_path: Path) -> None:
 
 
 def test_info_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asl_llamacpp.cli.info.asl_support", lambda path: None)
+    monkeypatch.setattr("asl_llamacpp.cli.commands.info.asl_unsupported_reason", lambda path: None)
     path = write_metadata(tmp_path / "model.gguf")
     told = json.loads(invoke("info", path, "--json").stdout)
     assert (told["architecture"], told["layers"], told["embedding"]) == ("llama", 3, 64)
@@ -517,7 +518,7 @@ def test_info_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_info_tells_why_a_model_is_not_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asl_llamacpp.cli.info.asl_support", lambda path: "mamba is recurrent")
+    monkeypatch.setattr("asl_llamacpp.cli.commands.info.asl_unsupported_reason", lambda path: "mamba is recurrent")
     path = write_metadata(tmp_path / "model.gguf")
     told = table(invoke("info", path).stdout)
     assert told["ASL"] == "not supported: mamba is recurrent"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from asl_llamacpp.cli.ask import passage_text
 from asl_llamacpp.cli.chat_commands import NAMES, is_command
 from asl_llamacpp.cli.chat_text import plain
+from asl_llamacpp.cli.commands.ask import passage_text
 from asl_llamacpp.cli.time_left import TimeLeft, duration_text
 from asl_llamacpp.documents.chat_prompt import Turn
 from asl_llamacpp.documents.document import ContextOverflow

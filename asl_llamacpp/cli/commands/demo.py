@@ -7,12 +7,12 @@ from contextlib import closing
 from rich.console import Console
 from rich.rule import Rule
 
-from ..opening import models
-from ..opening.document import EXAMPLE, fit_context, load_document, measure, open_loaded
-from ..policies import ASL
-from ..prefill.report import PrefillReport
-from .errors import one_line_errors
-from .progress import PrefillBar
+from ...opening import models
+from ...opening.document import EXAMPLE, fit_context, load_document, measure, open_loaded
+from ...policies import ASL
+from ...prefill.report import PrefillReport
+from ..errors import one_line_errors
+from ..progress import PrefillBar
 
 QUESTION = "What is the number of the RFC about carrier pigeons?"
 POLICY = ASL(select_k=1024, l_min=15, l_max=21, score_layers=4)  # what `asl-llamacpp calibrate` finds for this model

@@ -12,18 +12,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..budget.plan import parse_budget
-from ..opening import models
-from ..opening.document import fit_context, load_document, measure
-from ..policies import parse_policy
-from ..prefill.report import Progress
-from .chat_commands import is_command, run_command
-from .chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
-from .chat_session import ChatSession
-from .chat_text import facts, plain
-from .errors import FAILED, one_line_errors
-from .interrupts import Interrupts
-from .options import (
+from ...budget.plan import parse_budget
+from ...opening import models
+from ...opening.document import fit_context, load_document, measure
+from ...policies import parse_policy
+from ...prefill.report import Progress
+from ..chat_commands import is_command, run_command
+from ..chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
+from ..chat_session import ChatSession
+from ..chat_text import facts, plain
+from ..errors import FAILED, one_line_errors
+from ..interrupts import Interrupts
+from ..options import (
     BATCH,
     Budget,
     GpuLayers,
@@ -40,7 +40,7 @@ from .options import (
     how_to_overflow,
     llama_options,
 )
-from .progress import PrefillBar
+from ..progress import PrefillBar
 
 ROOM = 2048
 """Tokens beside the document in an automatic context: for the history, a question and its answer."""

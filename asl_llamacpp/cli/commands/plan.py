@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from ..budget.kv_shape import CELLS_PAD, pad
-from ..budget.memory_plan import Need, needs
-from ..budget.model_shape import ModelShape, kv_type, read_shape
-from ..budget.plan import KVShape, parse_budget
-from ..files.calibration import calibrated
-from ..opening.models import find_model, silence_llama_cpp
-from ..policies import POLICIES
-from .errors import one_line_errors
-from .options import BATCH, TypeK, TypeV, Ubatch
+from ...budget.kv_shape import CELLS_PAD, pad
+from ...budget.memory_plan import Need, needs
+from ...budget.model_shape import ModelShape, kv_type, read_shape
+from ...budget.plan import KVShape, parse_budget
+from ...engine.log import silence_llama_cpp
+from ...files.calibration import calibrated
+from ...files.model_file import find_model
+from ...policies import POLICIES
+from ..errors import one_line_errors
+from ..options import BATCH, TypeK, TypeV, Ubatch
 
 HEADROOM = 256
 _COLUMNS = ("policy", "fits", "weights", "KV after", "KV peak", "hidden", "total peak", "forced layer", "B")

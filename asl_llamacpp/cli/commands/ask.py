@@ -10,17 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ..budget.plan import parse_budget
-from ..documents.answer import Answer, AnswerStream
-from ..documents.evidence import Span
-from ..documents.heat_map import check_heat_map_path
-from ..opening import models
-from ..opening.document import fit_context, load_document, measure, open_loaded
-from ..policies import Policy, parse_policy
-from ..prefill.plot import check_plot_path, plot_report
-from .chat_text import plain
-from .errors import one_line_errors
-from .options import (
+from ...budget.plan import parse_budget
+from ...documents.answer import Answer, AnswerStream
+from ...documents.evidence import Span
+from ...documents.heat_map import check_heat_map_path
+from ...opening import models
+from ...opening.document import fit_context, load_document, measure, open_loaded
+from ...policies import Policy, parse_policy
+from ...prefill.plot import check_plot_path, plot_report
+from ..chat_text import plain
+from ..errors import one_line_errors
+from ..options import (
     BATCH,
     Budget,
     GpuLayers,
@@ -37,7 +37,7 @@ from .options import (
     how_to_overflow,
     llama_options,
 )
-from .progress import PrefillBar
+from ..progress import PrefillBar
 
 SHOWN = 3
 """Passages of the evidence that are shown."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..engine import rpc
-from .errors import one_line_errors
+from ...engine import rpc
+from ..errors import one_line_errors
 
 
 def rpc_server(

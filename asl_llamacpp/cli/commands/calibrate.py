@@ -9,16 +9,16 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from ..evals import calibrate as calibrating
-from ..evals.ablation import own
-from ..evals.calibration_fit import Outcomes
-from ..evals.lines import Line, read_lines
-from ..files import calibration
-from ..files.fingerprint import model_fingerprint
-from ..opening import models
-from .counting_bar import counting_bar
-from .errors import one_line_errors
-from .options import GpuLayers, Threads, Ubatch, llama_options
+from ...evals import calibrate as calibrating
+from ...evals.ablation import own
+from ...evals.calibration_fit import Outcomes
+from ...evals.lines import Line, read_lines
+from ...files import calibration
+from ...files.fingerprint import model_fingerprint
+from ...opening import models
+from ..counting_bar import counting_bar
+from ..errors import one_line_errors
+from ..options import GpuLayers, Threads, Ubatch, llama_options
 
 
 def calibrate(

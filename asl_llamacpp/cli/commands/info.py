@@ -9,17 +9,11 @@ from typing import Annotated
 
 import typer
 
-from ..files.calibration import calibrated
-from ..opening.models import ModelInfo, read_model_info, silence_llama_cpp
-from .errors import one_line_errors
-
-
-def asl_support(path: str | Path) -> str | None:
-    """Why ASL cannot serve the model at `path`, or None if it can."""
-    from ..engine.support import asl_unsupported_reason
-
-    silence_llama_cpp()
-    return asl_unsupported_reason(str(path))
+from ...engine.log import silence_llama_cpp
+from ...engine.support import asl_unsupported_reason
+from ...files.calibration import calibrated
+from ...opening.model_info import ModelInfo, read_model_info
+from ..errors import one_line_errors
 
 
 def info(
@@ -28,8 +22,9 @@ def info(
 ) -> None:
     """What a model is, and whether ASL can serve it."""
     with one_line_errors():
+        silence_llama_cpp()
         found = read_model_info(model)
-        reason = asl_support(model)
+        reason = asl_unsupported_reason(found.path)
         try:
             policy, file = calibrated("asl", found.path)
             calibration = None if file is None else f"{policy}, {file}"

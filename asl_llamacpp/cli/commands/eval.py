@@ -8,23 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from ..budget.model_shape import kv_type
-from ..evals import figures, tables
-from ..evals.lines import Line, read_lines
-from ..evals.registry import FROM_FILES, task_names
-from ..evals.runner import run
-from ..evals.statistics import check_installed
-from ..opening import models
-from ..prefill.plot import figure_class
-from .counting_bar import counting_bar
-from .errors import one_line_errors
-from .options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options
+from ...budget.model_shape import kv_type
+from ...evals import figures, tables
+from ...evals.lines import Line, read_lines
+from ...evals.registry import FROM_FILES, task_names
+from ...evals.runner import run
+from ...evals.statistics import check_installed
+from ...opening import models
+from ...prefill.plot import figure_class
+from ..counting_bar import counting_bar
+from ..errors import one_line_errors
+from ..options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options
 
 LINES, TABLES = "run.jsonl", "tables.md"
 _BASELINE = ("full", "asl")
 
 
-def evaluate(
+def eval(
     model: Model = None,
     task: Annotated[
         list[str] | None, typer.Option(help="A task, see --list; may be repeated.", show_default=False)

@@ -1,0 +1,61 @@
+"""The files in `commands/` as commands that are imported when they run, not when they are listed."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from . import commands
+
+
+class CommandFile(TyperCommand):
+    """The command in the file `commands/<module>.py`, its function of the same name.
+
+    Its help is read from the source; what it takes and does comes from the module, at the first use of these.
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__(module.replace("_", "-"))
+        self.module = module
+        del self.help, self.params, self.callback
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "help":
+            self.help = _docstring(self.module)
+        elif name in ("params", "callback"):
+            loaded = _load(self.module)
+            self.params, self.callback = loaded.params, loaded.callback
+        else:
+            raise AttributeError(name)
+        return vars(self)[name]
+
+
+class CommandFolder(TyperGroup):
+    """All commands of the folder, by name."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for module in sorted(found.name for found in iter_modules(commands.__path__)):
+            self.add_command(CommandFile(module))
+
+
+def _docstring(module: str) -> str | None:
+    spec = find_spec(f"{commands.__name__}.{module}")
+    assert spec is not None and spec.origin is not None  # it was listed
+    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == module:
+            return ast.get_docstring(node)
+    raise ImportError(f"{spec.origin} has no function {module}, which would be the command")
+
+
+def _load(module: str) -> Any:
+    alone = typer.Typer(add_completion=False)
+    alone.command()(getattr(import_module(f"{commands.__name__}.{module}"), module))
+    return typer.main.get_command(alone)
