@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import stat
@@ -15,6 +14,9 @@ from typing import BinaryIO
 import xxhash
 
 SUFFIX = ".asldoc-part"
+
+_OPEN_FILES_MOVE = os.name != "nt"
+"""Whether a file can be renamed and removed while it is open, and so while its lock is held."""
 
 
 @contextlib.contextmanager
@@ -35,18 +37,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         begin = f".{xxhash.xxh3_64_hexdigest(os.fsencode(target.name))}-"
         _remove_abandoned(target.parent, begin)
         part, file = _new_part(target.parent, begin)
-        with file:
-            try:
+        try:
+            with file:
                 yield file
                 file.flush()
                 if mode is not None:
-                    os.fchmod(file.fileno(), mode)
+                    part.chmod(mode)
                 os.fsync(file.fileno())
+                if _OPEN_FILES_MOVE:
+                    os.replace(part, target)
+            if not _OPEN_FILES_MOVE:
                 os.replace(part, target)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-            _sync_folder(target.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
     except OSError as error:
         if error.errno is None:
             raise
@@ -70,8 +75,7 @@ def _new_part(folder: Path, begin: str) -> tuple[Path, BinaryIO]:
     while True:
         part = folder / f"{begin}{secrets.token_hex(8)}{SUFFIX}"
         file = part.open("xb")
-        with contextlib.suppress(OSError):  # no locks here: then nobody else gets one to remove it either
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file)  # or there are no locks here: then nobody else gets one to remove it either
         if os.fstat(file.fileno()).st_nlink:
             return part, file
         file.close()  # another writer cleaned up between open and lock
@@ -86,9 +90,26 @@ def _remove_abandoned(folder: Path, begin: str) -> None:
 
 
 def _remove_if_unlocked(part: Path) -> None:
-    with contextlib.suppress(OSError), part.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        part.unlink()
+    with contextlib.suppress(OSError):
+        with part.open("r+b") as file:
+            if not _lock(file, wait=False):
+                return
+            if _OPEN_FILES_MOVE:
+                part.unlink()
+        if not _OPEN_FILES_MOVE:
+            part.unlink()  # which fails there while a writer has it open
+
+
+def _lock(file: BinaryIO, wait: bool = True) -> bool:
+    """Lock a file as long as it is open; False: somebody has, or there are no locks here."""
+    import portalocker  # here, as it takes longer than all else that a command imports before it saves something
+
+    flags = portalocker.LockFlags.EXCLUSIVE
+    try:
+        portalocker.lock(file, flags if wait else flags | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.LockException:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import portalocker
 import pytest
 from llama_fixtures import run_python
 from places import HELPERS
 
+from asl_llamacpp.files import replace_file
 from asl_llamacpp.files.asldoc import open_document_file, write_document_file
 from asl_llamacpp.files.replace_file import SUFFIX, replacing
 
@@ -78,10 +80,10 @@ def test_file_is_whole_and_on_the_disk_when_it_takes_the_place(path: Path, monke
     assert steps == [size, size, "folder"]
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failing_step(path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(os, step, fail)
@@ -167,19 +169,35 @@ def test_many_writers_of_one_path(path: Path) -> None:
 
 
 def test_part_removed_before_it_was_locked_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asl_llamacpp.files import replace_file
+    lock, removed = portalocker.lock, []
 
-    lock, removed = replace_file.fcntl.flock, []
-
-    def slow(file: Any, how: int) -> None:
+    def slow(file: Any, how: portalocker.LockFlags) -> None:
         if not removed:
             removed.append(file.name)
             os.unlink(file.name)
         lock(file, how)
 
-    monkeypatch.setattr(replace_file.fcntl, "flock", slow)
+    monkeypatch.setattr(portalocker, "lock", slow)
     write_document_file(path, {"new": True}, {})
     assert removed and open_document_file(path).header == {"new": True}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc for what is open")
+def test_where_open_files_can_be_neither_renamed_nor_removed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replace_file, "_OPEN_FILES_MOVE", False)
+    replace, unlink = os.replace, Path.unlink
+
+    def closed(part: Any) -> None:
+        assert str(part) not in {os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")}
+
+    monkeypatch.setattr(os, "replace", lambda part, target: (closed(part), replace(part, target)))
+    monkeypatch.setattr(Path, "unlink", lambda part, *args, **options: (closed(part), unlink(part, *args, **options)))
+    part = abandoned(path)
+    write_document_file(path, {"new": True}, {})
+    assert not part.exists() and open_document_file(path).header == {"new": True}
+    with pytest.raises(ZeroDivisionError), replacing(path):
+        _ = 1 / 0
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_permissions_are_those_of_the_old_file_or_the_usual_ones(path: Path) -> None:
