@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from document_files import chapter, docx_bytes, epub_parts, paragraph, zip_bytes
-from llama_fixtures import PRUNE, load, logits
+from llama_fixtures import PRUNE, load, load_narrow, logits
 from pdf_files import pdf_bytes
 
 from asl_llamacpp import ContextOverflow, Document, Llama, Turn
@@ -45,9 +45,12 @@ def document(llm: Llama) -> Document:
     return document
 
 
-def test_twenty_questions_each_as_if_asked_alone(llm: Llama, document: Document) -> None:
+def test_twenty_questions_each_as_if_asked_alone() -> None:
     """At the same layer, bit for bit: the one that is asked alone gets an ubatch border where the document ends."""
-    alone = load(kv_policy=POLICY, n_ctx=1024, document_min=None, n_ubatch=len(document.tokens), n_batch=1024)
+    llm = load_narrow(kv_policy=POLICY, n_ctx=1024)
+    document = llm.read(text=TEXT)
+    document.ask(QUESTIONS[0], max_tokens=1)
+    alone = load_narrow(kv_policy=POLICY, n_ctx=1024, document_min=None, n_ubatch=len(document.tokens), n_batch=1024)
     for question in QUESTIONS[1:]:
         answer = document.ask(question, max_tokens=3)
         assert answer.report.reused == min(len(document.tokens), answer.report.n_prompt - 16)
@@ -209,12 +212,13 @@ def test_a_budget_that_does_not_suffice_is_told() -> None:
 
 @pytest.mark.parametrize("settings", [{"kv_budget": 128}, {"kv_policy": "gemfilter:layer=12,select_k=128"}])
 def test_reading_ahead_where_layers_are_compressed(settings: dict[str, Any]) -> None:
-    llm = load(**{"kv_policy": POLICY, "n_ctx": 1024, **settings})
+    llm = load_narrow(**{"kv_policy": POLICY, "n_ctx": 1024, **settings})
     document = llm.read(text=TEXT)
     document.prefill()
     ahead = document.ask(QUESTIONS[0], max_tokens=5)
     assert ahead.report.reused == len(document.tokens)
-    alone = load(**{"kv_policy": POLICY, "n_ctx": 1024, "n_batch": 1024, "n_ubatch": len(document.tokens), **settings})
+    n_ubatch = len(document.tokens)
+    alone = load_narrow(**{"kv_policy": POLICY, "n_ctx": 1024, "n_batch": 1024, "n_ubatch": n_ubatch, **settings})
     want = alone.read(text=TEXT).ask(QUESTIONS[0], max_tokens=5)
     assert ahead.text == want.text
     np.testing.assert_array_equal(ahead.report.selected, want.report.selected)
@@ -289,7 +293,7 @@ def test_bad_documents_and_questions(tmp_path: Path, llm: Llama, document: Docum
 
 
 def test_forgotten_documents() -> None:
-    llm = load(kv_policy=PRUNE, n_ctx=1024)
+    llm = load_narrow(kv_policy=PRUNE, n_ctx=1024)
     document = llm.read(text=TEXT, name="valley")
     document.ask(QUESTIONS[0], max_tokens=1)
     assert [known.name for known in llm.documents] == ["valley"]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llama_fixtures import load, logits, python
+from llama_fixtures import load_narrow as load
+from llama_fixtures import logits, python
 
 from asl_llamacpp import Document, DocumentFileError, DocumentMismatchError, Llama
 from asl_llamacpp.files.asldoc import open_document_file, write_document_file
@@ -142,7 +143,8 @@ def test_stock_llama_cpp_takes_the_text(saved: Path, gemma_path: Path) -> None:
     llm = load(kv_policy="full", n_ctx=1024)
     document = llm.open_document(saved)
     assert document.text == TEXT.strip() and document.state is None
-    assert document.ask(QUESTION, max_tokens=4).text.startswith("The pass")
+    want = load(kv_policy="full", n_ctx=1024).read(text=TEXT).ask(QUESTION, max_tokens=4)
+    assert document.ask(QUESTION, max_tokens=4).text == want.text != ""
 
 
 @pytest.mark.parametrize("policy", ["gemfilter", "asl-2pass"])
@@ -263,7 +265,7 @@ def test_a_killed_save_leaves_the_old_file_whole(saved: Path, tmp_path: Path, ll
     path = tmp_path / "kept.asldoc"
     path.write_bytes(saved.read_bytes())
     code = (
-        f"d = load(kv_policy={POLICY!r}, n_ctx=1024).open_document({str(saved)!r})\n"
+        f"d = load_narrow(kv_policy={POLICY!r}, n_ctx=1024).open_document({str(saved)!r})\n"
         f"print('ready', flush=True)\nwhile True: d.save({str(path)!r})\n"
     )
     for wait in (0.0, 0.003, 0.01, 0.03):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llama_fixtures import load
+from llama_fixtures import load, load_narrow
 
 from asl_llamacpp import ContextOverflow, Llama
 from asl_llamacpp.documents.dividing import borders, cut_out, divide
@@ -60,7 +60,8 @@ def test_the_answer_comes_from_the_section_that_has_it(llm: Llama) -> None:
         document.ask(QUESTION)
 
 
-def test_the_second_question_starts_from_the_sections(llm: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_question_starts_from_the_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm = load_narrow(kv_policy=POLICY, n_ctx=1024)
     document = llm.read(text=BOOK, overflow="sections")
     document.ask(QUESTION, max_tokens=1)
     reused = []
@@ -100,7 +101,7 @@ def test_several_files(llm: Llama, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize("policy", ["full", "snapkv:budget=96,window=16"])
 def test_other_policies(policy: str) -> None:
-    llm = load(kv_policy=policy, n_ctx=1024)
+    llm = load_narrow(kv_policy=policy, n_ctx=1024)
     document = llm.read(text=BOOK, overflow="sections")
     if policy == "full":
         with pytest.raises(ValueError, match="gives no scores"):

@@ -1,18 +1,16 @@
 """Makes an F32 copy of a quantized GGUF model: the same weights, computed without quantized activations.
 
-python tests/dequantize.py model.Q4_1.gguf model.F32.gguf
+python tests/helpers/dequantize.py model.Q4_1.gguf model.F32.gguf
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType, ReaderTensor
+from derived_model import copy_metadata, derived
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, ReaderTensor
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
@@ -27,24 +25,12 @@ def floats(tensor: ReaderTensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type).reshape(shape), dtype=np.float32)
 
 
-def copy_metadata(reader: GGUFReader, writer: GGUFWriter) -> None:
-    for key, field in reader.fields.items():
-        if key.startswith("GGUF.") or key == "general.architecture":  # GGUFWriter's own
-            continue
-        if key == "general.file_type":
-            writer.add_file_type(LlamaFileType.ALL_F32)
-            continue
-        kind = field.types[0]
-        inner = field.types[-1] if kind == GGUFValueType.ARRAY else None
-        writer.add_key_value(key, field.contents(), kind, inner)
-
-
 def write_f32(source: Path, target: Path) -> None:
     """Write `target`, F32 throughout, with the metadata and the tensors of `source`."""
     reader = GGUFReader(source)
     architecture = reader.fields["general.architecture"].contents()
     writer = GGUFWriter(target, architecture)
-    copy_metadata(reader, writer)
+    copy_metadata(reader, writer, {"general.file_type": LlamaFileType.ALL_F32})
     for tensor in reader.tensors:
         shape = tuple(map(int, reversed(tensor.shape)))
         writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), 4 * int(np.prod(shape)))
@@ -56,29 +42,10 @@ def write_f32(source: Path, target: Path) -> None:
     writer.close()
 
 
-def digest(parts: Iterable[bytes]) -> str:
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(part)
-    return sha.hexdigest()
-
-
 def f32_model(source: Path, folder: Path) -> Path:
-    """The F32 copy of `source` in `folder`, written unless its stamp says that it is there already."""
+    """The F32 copy of `source` in `folder`."""
     target = folder / f"{source.stem.rsplit('.', 1)[0]}.F32.gguf"
-    stamp = target.with_suffix(".stamp")
-    expected = digest([source.read_bytes(), str(VERSION).encode()])
-    if target.exists() and stamp.exists() and stamp.read_text() == expected:
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(f".{os.getpid()}.unfinished")
-    try:
-        write_f32(source, unfinished)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    stamp.write_text(expected)
-    return target
+    return derived(source, target, VERSION, write_f32)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import asl_llamacpp  # before llama_cpp, which it points at the patched library
 import llama_cpp
 import numpy as np
 import oracle
+from narrow_model import narrow_model
 from numpy.typing import NDArray
-from places import HELPERS, ROOT
+from places import BUILD, HELPERS, ROOT
 
 from asl_llamacpp.opening.models import default_model
 
@@ -30,6 +32,17 @@ def load(model: Path | None = None, /, **settings: Any) -> asl_llamacpp.Llama:
     """A `Llama` with small, quiet defaults."""
     defaults = {"n_ctx": 512, "n_threads": 1, "n_threads_batch": 1, "seed": 7, "verbose": False, "calibration": None}
     return asl_llamacpp.Llama(str(model or default_model()), **{**defaults, **settings})
+
+
+@cache
+def narrow_path() -> Path:
+    """SmolLM2 with a sixteenth of its weights, random: see narrow_model.py."""
+    return narrow_model(default_model(), BUILD / "models")
+
+
+def load_narrow(model: Path | None = None, /, **settings: Any) -> asl_llamacpp.Llama:
+    """The same of the narrow model, for tests of everything but what a model answers."""
+    return load(model or narrow_path(), **settings)
 
 
 def prompt(n: int, start: int = 0) -> list[int]:

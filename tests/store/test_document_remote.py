@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llama_fixtures import greedy, load, logits, prompt
+from llama_fixtures import greedy, logits, prompt
+from llama_fixtures import load_narrow as load
 from rpc_servers import Server
 from test_document_stores import DOCUMENTS, QUESTIONS, report_of
 
