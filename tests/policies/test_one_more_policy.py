@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +107,20 @@ def test_the_progress_bar_and_the_evaluation_know_it() -> None:
     assert [one.options(1000) for one in variants(["loudest+budget"], ["1/4"])] == [
         {"kv_policy": parse_policy("loudest:select_k=250"), "kv_budget": 250}
     ]
+
+
+def test_it_may_lie_in_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own name, since the one of the page is taken."""
+    code = contributing.code(FILE).replace('"loudest"', '"outside"')
+    code = code.replace("from ..", "from asl_llamacpp.").replace("from .", "from asl_llamacpp.policies.")
+    (tmp_path / "outside.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        made = importlib.import_module("outside").Loudest(select_k=K)
+        assert parse_policy(f"outside:select_k={K}") == parse_policy(made) == made
+    finally:
+        POLICIES.pop("outside", None)
+        sys.modules.pop("outside", None)
 
 
 @pytest.mark.parametrize("name", ["asl", "Upper", "a:b", "a,b", "a=b", "", " a"])
