@@ -24,6 +24,11 @@ from benchmarks.host_cost import rows
 from benchmarks.scaling.shapes import SHAPES, write_zeros
 
 STOCK = "llama.cpp"
+CARDS = {
+    "4090": {"linear": 140, "attention": 100, "memory_gb": 1000, "bus_gb": 25},
+    "H100": {"linear": 200, "attention": 250, "memory_gb": 3350, "bus_gb": 50},
+}
+"""Assumed rates: TFLOP/s of matrix products and of flash attention, GB/s of the card's memory and of the bus."""
 N_CTX = 1 << 18  # that the model says it was trained for
 
 
@@ -54,10 +59,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="one is enough but for the seconds")
     parser.add_argument("--memory", default="device", choices=["device", "shared"], help="as CUDA's, or as Metal's")
     parser.add_argument("--accept", default="cuda", choices=["cuda", "metal", "cpu"])
-    parser.add_argument("--name", default=None, help="name of the result files; default: the processor")
+    parser.add_argument("--card", default=None, choices=CARDS, help="let operations take as long as they might there")
+    parser.add_argument("--name", default=None, help="name of the result files; default: the processor, or the card")
     parser.add_argument("--fresh", action="store_true", help="forget the measurements of a run that was stopped")
     args = parser.parse_args()
-    args.name = args.name or probe.processor_name()
+    args.name = args.name or (f"modelled-{args.card}" if args.card else probe.processor_name())
     args.model, args.threads = f"shape of {args.shape}", 1
     return args
 
@@ -66,10 +72,17 @@ def main() -> None:
     """Measure, print, and write the results after every length."""
     args = parse_arguments()
     conditions = {**probe.build_conditions(), "decode": args.decode, "memory": args.memory, "accept": args.accept}
-    journal = Journal("host-cost", args.name, {**conditions, "shape": args.shape}, args.fresh)
+    rates = CARDS.get(args.card, {})
+    journal = Journal("host-cost", args.name, {**conditions, "shape": args.shape, "rates": rates}, args.fresh)
     model = write_zeros(SHAPES[args.shape], FOLDER / "shapes", N_CTX)
     policies = [STOCK, *args.policies.split(";")]
-    common = {"model": str(model), "n_decode": args.decode, "memory": args.memory, "accept": args.accept}
+    common = {
+        "model": str(model),
+        "n_decode": args.decode,
+        "memory": args.memory,
+        "accept": args.accept,
+        "rates": rates,
+    }
     found: list[dict[str, Any]] = []
     for n in map(int, args.lengths.split(",")):
         for n_ubatch in map(int, args.ubatches.split(",")):
@@ -82,8 +95,10 @@ def main() -> None:
                 result = journal.get(key, partial(measure, task, args.stock))
                 found.append({"policy": policy, "n": n, "n_ubatch": n_ubatch, "round": round_, **result})
                 print(rows.line(found[-1]), flush=True)
-        table = rows.tables(rows.medians(found))
-        probe.write_results("host-cost", args, found, table, f", software GPU, n_ubatch {args.ubatches}")
+        table = rows.tables(rows.medians(found), args.card is not None)
+        note = f", software GPU, n_ubatch {args.ubatches}"
+        note += f", a card of {rates}: modelled, not measured" if args.card else ""
+        probe.write_results("host-cost", args, found, table, note, rates=rates)
 
 
 if __name__ == "__main__":

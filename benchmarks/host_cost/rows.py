@@ -21,7 +21,8 @@ def medians(found: list[Row]) -> list[Row]:
         row = {**same[0]}
         for phase in (phase for phase in PHASES if phase in row):
             row[phase] = {**row[phase]}
-            row[phase]["host_s"] = statistics.median(one[phase]["host_s"] for one in same if phase in one)
+            for name in ("host_s", "wall_s"):
+                row[phase][name] = statistics.median(one[phase][name] for one in same if phase in one)
         rows.append(row)
     return rows
 
@@ -125,7 +126,28 @@ def targets(rows: list[Row]) -> str:
     return _table(["prompt", "asl", "measured", "at most", "reached"], lines)
 
 
-def tables(rows: list[Row]) -> str:
+def modelled_table(rows: list[Row]) -> str:
+    """Seconds that pass on a card of assumed rates, with the host's work beside it, and how busy the card is."""
+    lines = []
+    for row in rows:
+        cells = [f"{row['n']:,}", str(row["n_ubatch"]), row["policy"]]
+        for phase in PHASES:
+            if phase not in row:
+                cells += ["died", "", ""]
+                continue
+            wall, stock = row[phase]["wall_s"], _stock(rows, row)[phase]["wall_s"]
+            busy = row[phase]["seconds_computing"] / wall
+            cells += [f"{wall:.2f}", f"{wall / stock:.2f}", f"{busy:.0%}"]
+        lines.append(cells)
+    header = ["prompt", "ubatch", "policy"]
+    for title in ("first token s", "next question s", "256 tokens s"):
+        header += [title, "/ llama.cpp", "card busy"]
+    return _table(header, lines)
+
+
+def tables(rows: list[Row], modelled: bool = False) -> str:
+    if modelled:
+        return modelled_table(rows)
     parts = [f"## {title[0].upper()}{title[1:]}\n\n{phase_table(rows, phase)}" for phase, title in PHASES.items()]
     parts.append(f"## What goes up\n\n{uploads_table(rows)}")
     parts.append(f"## Device memory\n\n{memory_table(rows)}")

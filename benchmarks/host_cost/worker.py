@@ -77,7 +77,8 @@ def main() -> None:
     from software_gpu import SoftwareGpu
 
     document = tokens_of(task["n"] - N_QUESTION, 0)
-    with SoftwareGpu(compute=False, delay=0, memory=task["memory"], accept=task["accept"]) as gpu:
+    options = {"memory": task["memory"], "accept": task["accept"], **task["rates"]}
+    with SoftwareGpu(compute=False, delay=0, **options) as gpu:
         llm = load(task)
         runs = Runs(llm)
 

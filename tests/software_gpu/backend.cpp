@@ -62,18 +62,19 @@ static void set_tensor_async(ggml_backend_t backend, ggml_tensor * tensor, const
 
     dev.counters.note_copy(dev.counters.up, tensor->name, size);
 
-    const std::string what = sgpu_format("a queued copy of '%s' from the host", tensor->name);
+    const std::string what    = sgpu_format("a queued copy of '%s' from the host", tensor->name);
+    const double      seconds = sgpu_seconds_to_copy(dev.options, size);
 
     if (!dev.options.compute) {
-        queue.push(what, { access, host_access(data, size, false) }, [] {});
+        queue.push(what, { access, host_access(data, size, false) }, seconds, [] {});
     } else if (dev.is_shared()) {
         // Metal takes the data at once
         auto copy = std::make_shared<std::string>((const char *) data, size);
-        queue.push(what, { access }, [=] { memcpy(to, copy->data(), size); });
+        queue.push(what, { access }, seconds, [=] { memcpy(to, copy->data(), size); });
     } else {
         // the host must leave it alone until the device has read it
         const uint64_t sum = checksum(data, size);
-        queue.push(what, { access, host_access(data, size, false) }, [=] {
+        queue.push(what, { access, host_access(data, size, false) }, seconds, [=] {
             if (checksum(data, size) != sum) {
                 sgpu_fail(what + ": the host has changed the data before the device read it");
             }
@@ -99,7 +100,10 @@ static void get_tensor_async(ggml_backend_t backend, const ggml_tensor * tensor,
         memset(data, 0xff, size); // NaN, for a host that does not wait
     }
 
-    queue.push(sgpu_format("a queued copy of '%s' to the host", tensor->name), { access, host_access(data, size, true) }, [=, &dev] {
+    const std::string what    = sgpu_format("a queued copy of '%s' to the host", tensor->name);
+    const double      seconds = sgpu_seconds_to_copy(dev.options, size);
+
+    queue.push(what, { access, host_access(data, size, true) }, seconds, [=, &dev] {
         if (dev.options.compute) {
             memcpy(data, from, size);
         } else {
@@ -144,7 +148,10 @@ static bool cpy_tensor_async(ggml_backend_t backend_src, ggml_backend_t backend_
     char *       to_ptr   = to->alias_of((void *) write.begin);
     const char * from_ptr = from->alias_of((void *) read.begin);
 
-    queue_src.push(sgpu_format("a queued copy of '%s' to another device", src->name), { read, write }, [=] {
+    const std::string what    = sgpu_format("a queued copy of '%s' to another device", src->name);
+    const double      seconds = sgpu_seconds_to_copy(queue_src.dev.options, size);
+
+    queue_src.push(what, { read, write }, seconds, [=] {
         if (compute) {
             memcpy(to_ptr, from_ptr, size);
         }
@@ -183,7 +190,7 @@ static ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * cgraph) {
 
     auto accesses = std::move(graph->accesses);
 
-    queue.push(graph->what, std::move(accesses), [&queue, graph] {
+    queue.push(graph->what, std::move(accesses), graph->seconds, [&queue, graph] {
         if (queue.dev.options.compute) {
             queue.compute(graph->get());
         }

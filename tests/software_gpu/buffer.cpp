@@ -2,6 +2,7 @@
 
 #include "fail.h"
 #include "noise.h"
+#include "pace.h"
 
 #include <algorithm>
 #include <atomic>
@@ -158,6 +159,13 @@ static ggml_status init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tenso
     return GGML_STATUS_SUCCESS;
 }
 
+// the host stands by while a card would copy
+static void stand_by(sgpu_device & dev, size_t size) {
+    if (dev.options.is_paced()) {
+        sgpu_wait_until(sgpu_after(std::chrono::steady_clock::now(), sgpu_seconds_to_copy(dev.options, size)));
+    }
+}
+
 static sgpu_access host_access(const void * data, size_t size, bool writes) {
     return { (uintptr_t) data, (uintptr_t) data + size, writes, "host memory" };
 }
@@ -186,6 +194,8 @@ static void set_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor, const
     buf.dev.counters.note_copy(buf.dev.counters.up, tensor->name, size);
     buf.dev.counters.note_blocking_copy();
 
+    stand_by(buf.dev, size);
+
     if (buf.dev.options.compute) {
         memcpy(buf.alias_of((void *) access.begin), data, size);
     }
@@ -201,6 +211,8 @@ static void get_tensor(ggml_backend_buffer_t buffer, const ggml_tensor * tensor,
 
     buf.dev.counters.note_copy(buf.dev.counters.down, tensor->name, size);
     buf.dev.counters.note_blocking_copy();
+
+    stand_by(buf.dev, size);
 
     if (buf.dev.options.compute) {
         memcpy(data, buf.alias_of((void *) access.begin), size);

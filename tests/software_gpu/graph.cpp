@@ -2,6 +2,7 @@
 
 #include "buffer.h"
 #include "fail.h"
+#include "pace.h"
 
 static constexpr size_t ALIGNMENT = 16; // what kernels load at once
 
@@ -21,6 +22,9 @@ sgpu_graph::sgpu_graph(sgpu_device & dev, const ggml_cgraph * from) : dev(dev) {
         if (is_computed(from->nodes[i])) {
             n_nodes++;
             check(from->nodes[i]);
+            if (dev.options.is_paced()) {
+                seconds += sgpu_seconds_of(dev.options, from->nodes[i]);
+            }
         }
         nodes.push_back(copy(from->nodes[i]));
     }

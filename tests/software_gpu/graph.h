@@ -21,6 +21,7 @@ public:
     std::string              what;     // for messages
     std::vector<sgpu_access> accesses;
     size_t                   n_nodes = 0; // without views
+    double                   seconds = 0; // that a card would take
 
     ggml_cgraph * get() { return &graph; }
 

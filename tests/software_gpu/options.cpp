@@ -29,6 +29,21 @@ static size_t number(const std::string & key, const std::string & value) {
     return res;
 }
 
+static double rate(const std::string & key, const std::string & value) {
+    size_t end = 0;
+    double res = 0;
+    try {
+        res = std::stod(value, &end);
+    } catch (const std::exception &) {
+        end = 0;
+    }
+    if (end == 0 || end != value.size() || !(res > 0)) {
+        throw std::invalid_argument("software GPU: " + key + " must be a rate, not '" + value + "'");
+    }
+
+    return res;
+}
+
 sgpu_options sgpu_options::parse(const std::string & text) {
     const std::map<std::string, bool> yes_no = { { "0", false }, { "1", true } };
 
@@ -58,6 +73,14 @@ sgpu_options sgpu_options::parse(const std::string & text) {
             res.compute = one_of<bool>(key, value, yes_no);
         } else if (key == "count") {
             res.count = one_of<bool>(key, value, yes_no);
+        } else if (key == "linear") {
+            res.linear = rate(key, value);
+        } else if (key == "attention") {
+            res.attention = rate(key, value);
+        } else if (key == "memory_gb") {
+            res.memory_gb = rate(key, value);
+        } else if (key == "bus_gb") {
+            res.bus_gb = rate(key, value);
         } else {
             throw std::invalid_argument("software GPU: there is no option '" + key + "'");
         }
@@ -65,6 +88,12 @@ sgpu_options sgpu_options::parse(const std::string & text) {
 
     if (res.devices < 1 || res.devices > 8) {
         throw std::invalid_argument("software GPU: between 1 and 8 devices");
+    }
+
+    const bool some = res.linear > 0 || res.attention > 0 || res.memory_gb > 0 || res.bus_gb > 0;
+    const bool all  = res.linear > 0 && res.attention > 0 && res.memory_gb > 0 && res.bus_gb > 0;
+    if (some && (!all || res.compute)) {
+        throw std::invalid_argument("software GPU: linear, attention, memory_gb and bus_gb go together, and with compute=0");
     }
 
     return res;

@@ -27,6 +27,15 @@ struct sgpu_options {
     bool compute = true;  // false: nothing is computed or copied; what is read is noise
     bool count   = false; // true: races are counted and the first ones are kept, instead of ending the process
 
+    // Rates of a card. Where they are given nothing is computed, but everything takes as long as it would take there:
+    // graphs and queued copies on the queue, other copies while the host waits. See pace.h.
+    double linear    = 0; // TFLOP/s of matrix products
+    double attention = 0; // TFLOP/s of flash attention
+    double memory_gb = 0; // GB/s of the device's memory
+    double bus_gb    = 0; // GB/s between host and device
+
+    bool is_paced() const { return linear > 0; }
+
     // throws std::invalid_argument
     static sgpu_options parse(const std::string & text);
 };

@@ -3,6 +3,7 @@
 #include "device.h"
 #include "fail.h"
 
+#include <algorithm>
 #include <chrono>
 
 using steady = std::chrono::steady_clock;
@@ -45,11 +46,11 @@ sgpu_queue::~sgpu_queue() {
     ggml_backend_free(cpu);
 }
 
-void sgpu_queue::push(const std::string & what, std::vector<sgpu_access> accesses, std::function<void()> work) {
+void sgpu_queue::push(const std::string & what, std::vector<sgpu_access> accesses, double seconds, std::function<void()> work) {
     last = sgpu_order::get().enqueue(dev, id, what + " on " + dev.name, std::move(accesses));
 
     std::lock_guard<std::mutex> lock(mutex);
-    tasks.push_back({ last, std::move(work) });
+    tasks.push_back({ last, seconds, steady::now(), std::move(work) });
     changed.notify_one();
 }
 
@@ -67,7 +68,7 @@ void sgpu_queue::wait(const sgpu_event & event) {
     sgpu_order::get().queue_waits(id, event.clock);
 
     std::lock_guard<std::mutex> lock(mutex);
-    tasks.push_back({ 0, [progress = event.progress, number = event.number] { progress->wait(number); } });
+    tasks.push_back({ 0, 0, steady::now(), [progress = event.progress, number = event.number] { progress->wait(number); } });
     changed.notify_one();
 }
 
@@ -127,6 +128,8 @@ void sgpu_queue::compute(ggml_cgraph * graph) {
 void sgpu_queue::run() {
     double seconds_cpu = sgpu_thread_seconds();
 
+    sgpu_time free_at; // when the card would be done with what came before
+
     while (true) {
         task next;
         {
@@ -145,6 +148,16 @@ void sgpu_queue::run() {
 
         next.work();
         next.work = nullptr;
+
+        if (dev.options.is_paced()) {
+            const sgpu_time start = next.number > 0 ? std::max(next.pushed, free_at) : steady::now();
+
+            free_at = sgpu_after(start, next.seconds);
+            sgpu_wait_until(free_at);
+
+            std::lock_guard<std::mutex> lock(dev.counters.mutex);
+            dev.counters.seconds_computing += next.seconds;
+        }
 
         // before anyone hears of it: who has waited finds it counted
         const double seconds_now = sgpu_thread_seconds();

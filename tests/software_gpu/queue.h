@@ -1,6 +1,7 @@
 #pragma once
 
 #include "order.h"
+#include "pace.h"
 
 #include "ggml-backend-impl.h"
 
@@ -39,7 +40,8 @@ public:
 
     sgpu_device & dev;
 
-    void push(const std::string & what, std::vector<sgpu_access> accesses, std::function<void()> work);
+    // seconds: that it takes, where operations take as long as on a card
+    void push(const std::string & what, std::vector<sgpu_access> accesses, double seconds, std::function<void()> work);
 
     void record(sgpu_event & event);
     void wait(const sgpu_event & event);
@@ -55,6 +57,8 @@ public:
 private:
     struct task {
         uint64_t              number; // 0: nothing that anyone waits for
+        double                seconds;
+        sgpu_time             pushed;
         std::function<void()> work;
     };
 

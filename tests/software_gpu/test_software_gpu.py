@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -185,7 +186,13 @@ def test_errors_end_the_process(ends: dict[str, tuple[int, str]], case: str) -> 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"memry": 1}, "no option 'memry'"), ({"memory": "x"}, "memory cannot be 'x'"), ({"delay": "1s"}, "not '1s'")],
+    [
+        ({"memry": 1}, "no option 'memry'"),
+        ({"memory": "x"}, "memory cannot be 'x'"),
+        ({"delay": "1s"}, "not '1s'"),
+        ({"linear": -1}, "must be a rate, not '-1'"),
+        ({"linear": 100}, "go together, and with compute=0"),
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -197,8 +204,6 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
 
 def test_a_race_is_one_however_it_went(gpu: SoftwareGpu, device: Device) -> None:
     """Not by luck: what was long done is unfinished for a host that did not wait."""
-    import time
-
     a, b = device.tensor("a"), device.tensor("b")
     device.queue_copy(a, b)
     time.sleep(0.05)
@@ -348,3 +353,21 @@ def test_null_compute() -> None:
         first, second = (device.get(b).view(np.float32) for _ in range(2))
         assert ((first >= 0) & (first <= 1)).all() and 0.4 < first.mean() < 0.6 and (first != second).any()
         assert gpu.counters().up == {"a": (1, 4000)} and gpu.counters().seconds_computing == 0
+
+
+def test_a_card_of_given_rates() -> None:
+    """A product of 1e9 operations at 0.01 TFLOP/s takes 0.1 s, and a copy of 1 MB over 0.02 GB/s half of that."""
+    rates = {"linear": 0.01, "attention": 1, "memory_gb": 100, "bus_gb": 0.02}
+    with SoftwareGpu(compute=False, delay=0, **rates) as gpu, Device() as device:
+        a, b, c = (device.tensor(name, 512, n) for name, n in (("a", 512), ("b", 1907), ("c", 488)))
+        ctx = context(graph=True)
+        graph = graph_of(ctx, lib.ggml_mul_mat(ctx, a, b))
+        product = lib.ggml_backend_alloc_ctx_tensors(ctx, device.backend)
+        start = time.perf_counter()
+        assert lib.ggml_backend_graph_compute_async(device.backend, graph) == 0
+        device.set(c, np.zeros((488, 512), np.float32))
+        assert time.perf_counter() - start >= 0.04
+        device.synchronize()
+        assert time.perf_counter() - start >= 0.0999
+        assert 0.0999 < gpu.counters().seconds_computing < 0.1001
+        lib.ggml_backend_buffer_free(product)
