@@ -18,11 +18,9 @@ import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp 
 import software_gpu
 import tiny_models
 from pruned_prefill import Logits, Prefill, untouched_answer
-from raw_llama import Model
+from raw_llama import LoadModel, Model
 
 from asl_llamacpp.opening.models import default_model
-
-LoadModel = Callable[[str], Model]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

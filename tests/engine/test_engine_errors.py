@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import LoadModel
 from llama_cpp import llama_cpp as C
 from numpy.typing import NDArray
 from pruned_prefill import KEPT, N_CTX, WINDOW, Logits, N, Prefill
-from raw_llama import Context
+from raw_llama import Context, LoadModel
 
 from asl_llamacpp.engine.binding import Engine, UnsupportedModelError, deferred_kv
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import LoadModel
 from numpy.typing import NDArray
-from raw_llama import F16, Q8_0, Context, Model
+from raw_llama import F16, Q8_0, Context, LoadModel, Model
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv, model_layers
 

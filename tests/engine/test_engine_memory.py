@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LoadModel
 from llama_cpp import llama_cpp as C
 from numpy.typing import NDArray
 from places import HELPERS
 from prefill_many import WINDOW, prefill, selected
-from raw_llama import F16, Q8_0, Context
+from raw_llama import F16, Q8_0, Context, LoadModel
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv, kv_bytes
 

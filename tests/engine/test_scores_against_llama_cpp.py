@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import own_attention
 import pytest
-from conftest import LoadModel
-from raw_llama import Context
+from raw_llama import Context, LoadModel
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
 

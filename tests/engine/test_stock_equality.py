@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LoadModel
 from llama_cpp import llama_cpp as C
 from numpy.typing import NDArray
 from places import HELPERS, ROOT
-from raw_llama import F16, Q8_0, Context, Model
+from raw_llama import F16, Q8_0, Context, LoadModel, Model
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
 from asl_llamacpp.engine.library import LIB_DIR

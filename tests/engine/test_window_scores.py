@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import LoadModel
 from numpy.typing import NDArray
 from numpy_model import NumpyModel
-from raw_llama import F16, Q8_0, Context
+from raw_llama import F16, Q8_0, Context, LoadModel
 from tiny_models import TINY_MODELS
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv

@@ -6,7 +6,7 @@ Imports nothing of asl_llamacpp, so that a script can use it with the unpatched 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ class Model:
         """For tests that look at what is left; other models live as long as the process."""
         C.llama_model_free(self.pointer)
         self.pointer = None
+
+
+LoadModel = Callable[[str], Model]
+"""The fixture `load_model`."""
 
 
 class Context:

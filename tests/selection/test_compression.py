@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from conftest import LoadModel
 from numpy.typing import NDArray
 from numpy_model import NumpyModel, softmax
-from raw_llama import F16, Q8_0, C, Context
+from raw_llama import F16, Q8_0, C, Context, LoadModel
 from tiny_models import TINY_MODELS
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
