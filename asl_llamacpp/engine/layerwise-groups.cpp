@@ -31,7 +31,8 @@ llama_layerwise_group llama_kv_cache_layered::make_empty(
     return res;
 }
 
-llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa) {
+llama_layerwise_group llama_kv_cache_layered::make_group(
+        int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa, uint32_t n_written, uint32_t n_written_swa) {
     // the constructor warns about a full-size SWA cache each time, so it is made full afterwards
     llama_layerwise_group res = make_empty(model.hparams, n_cells, false, [](int32_t) { return false; });
     if (res.kv_swa && (swa_full || n_cells_swa > 0)) {
@@ -56,7 +57,8 @@ llama_layerwise_group llama_kv_cache_layered::make_group(int32_t il_begin, int32
             continue;
         }
 
-        llama_layerwise_kv::add_layer(is_swa ? *res.kv_swa : *res.kv_base, like, il, buft_of(il));
+        llama_layerwise_kv::add_layer(
+            is_swa ? *res.kv_swa : *res.kv_base, like, il, buft_of(il), is_swa ? n_written_swa : n_written);
 
         note_peak(res.bytes());
     }
@@ -71,6 +73,13 @@ ggml_backend_buffer_type_t llama_kv_cache_layered::buft_of(int32_t il) const {
 uint32_t llama_kv_cache_layered::n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const {
     // the transposed V (no flash attention) is strided by the number of cells, so it cannot grow layer by layer
     return v_trans ? n_ctx : std::min<uint32_t>(n_ctx, GGML_PAD(n_tokens + n_headroom, CELLS_PAD));
+}
+
+uint32_t llama_kv_cache_layered::n_written_for(uint32_t n_tokens) const {
+    // a ubatch reads up to the next multiple of CELLS_PAD, and the transposed V has no rows of cells
+    const bool is_aligned = cparams.n_ubatch % CELLS_PAD == 0 || n_tokens <= cparams.n_ubatch;
+
+    return is_aligned && !v_trans ? n_tokens : 0;
 }
 
 void llama_kv_cache_layered::push(llama_layerwise_group && group) {
@@ -141,7 +150,7 @@ llama_layerwise_group llama_kv_cache_layered::make_filled(
         int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom) {
     const uint32_t n_held = first + tokens.size();
 
-    llama_layerwise_group res = make_group(il, il + 1, n_cells_for(n_held + n_more, n_headroom));
+    llama_layerwise_group res = make_group(il, il + 1, n_cells_for(n_held + n_more, n_headroom), 0, tokens.size(), tokens.size());
 
     // the cache without the layer gets cells too: what is found there is looked up in the cells
     for (auto * kv : { res.kv_base, res.kv_swa }) {

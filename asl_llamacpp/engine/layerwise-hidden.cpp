@@ -1,6 +1,7 @@
 #include "layerwise-hidden.h"
 
 #include "layerwise-kv.h"
+#include "layerwise-rows.h"
 
 #include <new>
 
@@ -41,21 +42,11 @@ void llama_layerwise_hidden::copy_rows(int64_t i_src, llama_layerwise_hidden & d
     ggml_backend_tensor_copy(from, to);
 }
 
-llama_layerwise_hidden llama_layerwise_hidden::gather(const std::vector<int32_t> & idxs) const {
+llama_layerwise_hidden llama_layerwise_hidden::gather(ggml_backend_t backend, const std::vector<int32_t> & idxs) const {
     llama_layerwise_hidden res;
     res.alloc(ggml_backend_buffer_get_type(buf.get()), t->ne[0], idxs.size());
 
-    // neighbours are copied at once
-    for (size_t i = 0; i < idxs.size(); ) {
-        size_t n = 1;
-        while (i + n < idxs.size() && idxs[i + n] == idxs[i] + (int32_t) n) {
-            n++;
-        }
-
-        copy_rows(idxs[i], res, i, n);
-
-        i += n;
-    }
+    llama_layerwise_gather_rows(backend, t, res.t, t->nb[1], idxs);
 
     return res;
 }

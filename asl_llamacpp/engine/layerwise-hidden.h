@@ -24,6 +24,6 @@ struct llama_layerwise_hidden {
     // n rows from i_src on into dst from i_dst on
     void copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const;
 
-    // the rows at these indices, which are strictly increasing
-    llama_layerwise_hidden gather(const std::vector<int32_t> & idxs) const;
+    // the rows at these indices, copied by the backend of their device
+    llama_layerwise_hidden gather(ggml_backend_t backend, const std::vector<int32_t> & idxs) const;
 };

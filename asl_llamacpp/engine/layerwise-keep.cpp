@@ -46,7 +46,7 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
 
     if (hidden.t) {
         ggml_backend_sched_synchronize(ctx.sched.get());
-        hidden = hidden.gather(idxs);
+        hidden = hidden.gather(backend_of(ggml_backend_buffer_get_type(hidden.buf.get())), idxs);
     }
 
     for (int32_t i = 0; i < n; ++i) {

@@ -1,7 +1,8 @@
 #include "layerwise-kv.h"
 
+#include "layerwise-rows.h"
+
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -38,6 +39,17 @@ static void copy_rows(ggml_tensor * src, ggml_tensor * dst, int64_t n_rows) {
     ggml_backend_tensor_copy(src_view, dst_view);
 }
 
+// of a matrix, from row n on; not every device's buffers can be set to a value in part
+static void clear_rows(ggml_tensor * t, uint32_t n) {
+    const size_t offs = n*t->nb[1];
+
+    const std::vector<uint8_t> zeros(ggml_nbytes(t) - offs);
+
+    if (!zeros.empty()) {
+        ggml_backend_tensor_set(t, zeros.data(), offs, zeros.size());
+    }
+}
+
 void llama_layerwise_kv::inherit(llama_kv_cache & kv, const llama_kv_cache & like) {
     kv.n_embd_head_k_all = like.n_embd_head_k_all;
     kv.n_embd_head_v_all = like.n_embd_head_v_all;
@@ -55,7 +67,9 @@ void llama_layerwise_kv::set_size(llama_kv_cache & kv, uint32_t kv_size) {
 }
 
 std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layerwise_kv::make_layer(
-        const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft) {
+        const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft, uint32_t n_written) {
+    n_written = std::min(n_written, kv_size);
+
     ggml_context_ptr ctx = llama_layerwise_make_ctx(4);
 
     ggml_tensor * k = ggml_new_tensor_3d(ctx.get(), like.k->type, like.k->ne[0], kv_size, 1);
@@ -73,14 +87,19 @@ std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layer
     }
 
     // as in the constructor of llama_kv_cache: no NaNs in cells that were never written
-    ggml_backend_buffer_clear(buf.get(), 0);
+    if (kv_size - n_written > n_written/8) {
+        ggml_backend_buffer_clear(buf.get(), 0);
+    } else {
+        clear_rows(k, n_written);
+        clear_rows(v, n_written);
+    }
 
     return { kv_layer { like.il, k, v, { k_stream }, { v_stream } }, ctx_buf { std::move(ctx), std::move(buf) } };
 }
 
 void llama_layerwise_kv::add_layer(
-        llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft) {
-    auto [layer, ctx_buf] = make_layer(like.layers[like.map_layer_ids.at(il)], kv.get_size(), buft);
+        llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft, uint32_t n_written) {
+    auto [layer, ctx_buf] = make_layer(like.layers[like.map_layer_ids.at(il)], kv.get_size(), buft, n_written);
 
     kv.map_layer_ids[il] = kv.layers.size();
     kv.layers.push_back(std::move(layer));
@@ -123,8 +142,6 @@ void llama_layerwise_kv::join(llama_kv_cache & dst, llama_kv_cache & src) {
     src.ctxs_bufs.clear();
     src.map_layer_ids.clear();
 }
-
-static constexpr size_t GRAPH_SIZE = 4; // two leafs and a node
 
 void llama_layerwise_kv::truncate(llama_kv_cache & kv, int32_t il_end) {
     for (size_t i = kv.layers.size(); i > 0 && (int32_t) kv.layers[i - 1].il >= il_end; --i) {
@@ -198,59 +215,6 @@ void llama_layerwise_kv::write_rows(llama_kv_cache & kv, int32_t il, uint32_t n,
     }
 }
 
-// rows of n_bytes each: on the device where it can copy them as integers, whatever they hold, else through the host
-static void gather_rows(ggml_backend_t backend, ggml_tensor * src, ggml_tensor * dst, size_t n_bytes, const std::vector<int32_t> & rows) {
-    const int64_t n_src = ggml_nbytes(src)/n_bytes;
-
-    if (n_bytes % sizeof(int32_t) == 0) {
-        ggml_context_ptr ctx_idxs = llama_layerwise_make_ctx(1);
-
-        ggml_tensor * idxs = ggml_new_tensor_1d(ctx_idxs.get(), GGML_TYPE_I32, rows.size());
-
-        ggml_init_params params = {
-            /*.mem_size   =*/ 2*ggml_tensor_overhead() + ggml_graph_overhead_custom(GRAPH_SIZE, false),
-            /*.mem_buffer =*/ nullptr,
-            /*.no_alloc   =*/ true,
-        };
-
-        ggml_context_ptr ctx { ggml_init(params) };
-        if (!ctx) {
-            throw std::bad_alloc();
-        }
-
-        ggml_tensor * from = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_I32, n_bytes/sizeof(int32_t), n_src);
-        ggml_tensor * to   = ggml_get_rows(ctx.get(), from, idxs);
-
-        if (ggml_backend_supports_op(backend, to)) {
-            ggml_backend_buffer_ptr buf { ggml_backend_alloc_ctx_tensors_from_buft(ctx_idxs.get(), ggml_backend_buffer_get_type(src->buffer)) };
-            if (!buf) {
-                throw std::bad_alloc();
-            }
-            ggml_backend_tensor_set(idxs, rows.data(), 0, ggml_nbytes(idxs));
-
-            ggml_cgraph * gf = ggml_new_graph_custom(ctx.get(), GRAPH_SIZE, false);
-            ggml_build_forward_expand(gf, to);
-
-            if (ggml_backend_tensor_alloc(src->buffer, from, src->data) == GGML_STATUS_SUCCESS &&
-                ggml_backend_tensor_alloc(dst->buffer, to,   dst->data) == GGML_STATUS_SUCCESS &&
-                ggml_backend_graph_compute(backend, gf) == GGML_STATUS_SUCCESS) {
-                return;
-            }
-
-            throw std::runtime_error("the backend failed to copy KV cells");
-        }
-    }
-
-    std::vector<uint8_t> from(ggml_nbytes(src));
-    std::vector<uint8_t> to(rows.size()*n_bytes);
-
-    ggml_backend_tensor_get(src, from.data(), 0, from.size());
-    for (size_t i = 0; i < rows.size(); ++i) {
-        memcpy(to.data() + i*n_bytes, from.data() + rows[i]*n_bytes, n_bytes);
-    }
-    ggml_backend_tensor_set(dst, to.data(), 0, to.size());
-}
-
 void llama_layerwise_kv::compress(
         llama_kv_cache & kv, uint32_t kv_size, const std::vector<int32_t> & cells, uint32_t n_head_kv,
         uint32_t n_window, ggml_backend_t backend, const std::function<void(size_t)> & on_alloc) {
@@ -261,7 +225,7 @@ void llama_layerwise_kv::compress(
     const uint32_t n_old  = cells_old.get_used();
     const uint32_t n_kept = cells.size()/n_head_kv;
 
-    auto [layer_new, ctx_buf] = make_layer(layer, kv_size, ggml_backend_buffer_get_type(layer.k->buffer));
+    auto [layer_new, ctx_buf] = make_layer(layer, kv_size, ggml_backend_buffer_get_type(layer.k->buffer), n_kept);
 
     on_alloc(ggml_backend_buffer_get_size(ctx_buf.second.get()));
 
@@ -273,8 +237,8 @@ void llama_layerwise_kv::compress(
         }
     }
 
-    gather_rows(backend, layer.k, layer_new.k, layer.k->nb[1]/n_head_kv, rows);
-    gather_rows(backend, layer.v, layer_new.v, layer.v->nb[1]/n_head_kv, rows);
+    llama_layerwise_gather_rows(backend, layer.k, layer_new.k, layer.k->nb[1]/n_head_kv, rows);
+    llama_layerwise_gather_rows(backend, layer.v, layer_new.v, layer.v->nb[1]/n_head_kv, rows);
 
     // before the window the heads hold different tokens: these cells get the positions right before it, which later
     // tokens see just the same
@@ -306,7 +270,7 @@ void llama_layerwise_kv::grow(llama_kv_cache & kv, uint32_t kv_size, const std::
     for (size_t i = 0; i < kv.layers.size(); ++i) {
         auto & layer = kv.layers[i];
 
-        auto [layer_new, ctx_buf] = make_layer(layer, kv_size, ggml_backend_buffer_get_type(layer.k->buffer));
+        auto [layer_new, ctx_buf] = make_layer(layer, kv_size, ggml_backend_buffer_get_type(layer.k->buffer), n_used);
 
         on_alloc(ggml_backend_buffer_get_size(ctx_buf.second.get()));
 

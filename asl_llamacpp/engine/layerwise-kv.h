@@ -20,8 +20,9 @@ struct llama_layerwise_kv {
     // number of cells of a cache that has no layers yet
     static void set_size(llama_kv_cache & kv, uint32_t kv_size);
 
-    // throws std::bad_alloc
-    static void add_layer(llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft);
+    // the first n_written cells are written before any graph sees them; the others are zero. Throws std::bad_alloc
+    static void add_layer(
+            llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft, uint32_t n_written);
 
     // whether the two hold the same positions in the same cells, as far as they have layers
     static bool joinable(const llama_kv_cache & a, const llama_kv_cache & b);
@@ -71,6 +72,7 @@ private:
     using kv_layer = llama_kv_cache::kv_layer;
     using ctx_buf  = std::pair<ggml_context_ptr, ggml_backend_buffer_ptr>;
 
-    // a layer of kv_size cells shaped like another one; throws std::bad_alloc
-    static std::pair<kv_layer, ctx_buf> make_layer(const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft);
+    // a layer of kv_size cells shaped like another one, see add_layer; throws std::bad_alloc
+    static std::pair<kv_layer, ctx_buf> make_layer(
+            const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft, uint32_t n_written);
 };

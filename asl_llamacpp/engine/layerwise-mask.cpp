@@ -10,6 +10,8 @@
 
 static constexpr int64_t COLS_PAD = 256; // as llama_kv_cache pads n_kv
 
+static constexpr size_t MAX_COPY_BYTES = 4*1024*1024;
+
 llama_layerwise_mask::llama_layerwise_mask(int64_t n_past, int64_t n_cells, int64_t n_rows) :
     n_past_max(GGML_PAD(n_cells, COLS_STEP) + n_past % COLS_STEP), n_rows_max(n_rows) {}
 
@@ -40,8 +42,18 @@ ggml_tensor * llama_layerwise_mask::on(ggml_backend_buffer_type_t buft) {
     std::vector<ggml_fp16_t> row(n_cols + n_rows_max, ggml_fp32_to_fp16(-INFINITY));
     std::fill_n(row.begin(), n_past_max + n_rows_max, ggml_fp32_to_fp16(0.0f));
 
-    for (int64_t i = 0; i < n_rows_max; ++i) {
-        ggml_backend_tensor_set(t, row.data() + n_rows_max - 1 - i, i*t->nb[1], t->nb[1]);
+    const int64_t n_step = std::clamp<int64_t>(MAX_COPY_BYTES/t->nb[1], 1, n_rows_max);
+
+    std::vector<ggml_fp16_t> rows(n_step*n_cols);
+
+    for (int64_t i0 = 0; i0 < n_rows_max; i0 += n_step) {
+        const int64_t n = std::min(n_step, n_rows_max - i0);
+
+        for (int64_t i = 0; i < n; ++i) {
+            std::copy_n(row.begin() + n_rows_max - 1 - i0 - i, n_cols, rows.begin() + i*n_cols);
+        }
+
+        ggml_backend_tensor_set(t, rows.data(), i0*t->nb[1], n*t->nb[1]);
     }
 
     res.t = t;

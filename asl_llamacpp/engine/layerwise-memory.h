@@ -62,8 +62,16 @@ public:
     // cells to allocate for n_tokens and n_headroom more, never more than the context has
     uint32_t n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const;
 
-    // n_cells_swa: cells of the sliding-window layers, 0 for what n_cells asks for. Throws std::bad_alloc
-    llama_layerwise_group make_group(int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa = 0);
+    // of the first n_tokens cells: those that the ubatches of a prefill write before they read them, all or none
+    uint32_t n_written_for(uint32_t n_tokens) const;
+
+    // cells that nothing was written to are zero, but for the first n_written, which are written before a graph sees them.
+    // Throws std::bad_alloc
+    //   n_cells_swa  : cells of the sliding-window layers, 0 for what n_cells asks for
+    //   n_written_swa: of these
+    llama_layerwise_group make_group(
+            int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa = 0, uint32_t n_written = 0,
+            uint32_t n_written_swa = 0);
 
     // the cells of all layers
     void drop_groups();

@@ -148,7 +148,7 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
-        group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom));
+        group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom), 0, mem.n_written_for(n_tokens));
     } else if (!in_place) {
         group_new = std::move(filled);
         filled    = llama_layerwise_group();

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from raw_llama import Context
+from raw_llama import Context, Model
 from software_gpu import ALL_LAYERS, SoftwareGpu
 from test_gpu_engine import N_CTX, N_UBATCH, WINDOW, bench_of, selected
 
-from asl_llamacpp.engine.binding import deferred_kv
+from asl_llamacpp.engine.binding import Engine, deferred_kv
 
 N = 9 * N_UBATCH + WINDOW
 N_SHALLOW = 2
@@ -60,7 +61,7 @@ def test_a_prompt_uploads_one_mask(tiny_path: Callable[[str], Path], model: str,
         context.logits()
         up = gpu.counters().up
         swa = any(engine.layer(il).is_swa for il in range(bench.model.n_layer))
-    assert up["layerwise_mask"][0] == N_UBATCH
+    assert up["layerwise_mask"][0] == 1
     assert up["layerwise_mask"][1] <= 2 * N_UBATCH * (N_CTX + N_UBATCH + 512)
     assert up.get("attn_inp_kq_mask", (0, 0))[1] == 0 or swa
 
@@ -119,3 +120,32 @@ def test_aborted_while_the_device_computes(tiny_path: Callable[[str], Path], pla
         engine.progress = None
         assert context.try_decode(bench.tokens[:20]) == 0
         assert gpu.counters().races == 0
+
+
+@every_place
+def test_kept_tokens_are_gathered_at_once(tiny_path: Callable[[str], Path], place: str) -> None:
+    with SoftwareGpu(**PLACES[place]) as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:
+        _, engine = bench.start()
+        engine.begin(bench.tokens[:N], WINDOW, 8)
+        engine.run(0, 1)
+        gpu.reset()
+        engine.keep(selected(0, N))
+        assert gpu.counters().blocking_copies == 1  # their indices
+
+
+@pytest.mark.parametrize("n_ubatch", [256, 96])
+def test_cells_that_nothing_was_written_to(tiny_path: Callable[[str], Path], n_ubatch: int) -> None:
+    """Attention reads some of them, and multiplies what is there by 0. New device memory holds NaN."""
+    path, n = tiny_path("tiny-llama"), 950  # few of the cells, which are a multiple of 256, stay empty
+    with closing(Model(path)) as model, Context(model, N_CTX, n_ubatch) as context:
+        tokens = model.tokens(n)
+        want = context.decode(tokens)
+    with SoftwareGpu() as _, bench_of(path, ALL_LAYERS) as bench:
+        context = Context(bench.model, N_CTX, n_ubatch, creation=deferred_kv())
+        bench.contexts.append(context)
+        engine = Engine(context.pointer)
+        engine.begin(tokens, WINDOW, 8)
+        for il in range(bench.model.n_layer):
+            engine.run(il, il + 1, scores=True)
+        engine.end()
+        assert context.logits().tobytes() == want.tobytes()
