@@ -264,6 +264,14 @@ class Engine:
         """Free a parked document."""
         self._check(lib.llama_layerwise_drop(self._ctx, _int32(number)))
 
+    def make_room(self, n_tokens: int, headroom: int) -> None:
+        """Room for `n_tokens` more than the context holds, and, if there is memory, `headroom` cells after them.
+
+        Tokens that are decoded then do not enlarge the KV cache chunk by chunk. MemoryError leaves the context as it
+        is.
+        """
+        self._check(lib.llama_layerwise_make_room(self._ctx, _int32(n_tokens), _int32(headroom)))
+
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""
         self._check(lib.llama_layerwise_end(self._ctx))

@@ -2,6 +2,8 @@
 
 #include "layerwise-memory.h"
 
+#include "layerwise-prefill.h"
+
 #include "llama-model.h"
 
 #include <algorithm>
@@ -138,10 +140,7 @@ bool llama_kv_cache_layered::reopen(int32_t il_end, uint32_t n_tokens, uint32_t 
         }
     }
 
-    const uint32_t n_cells = n_cells_for(n_tokens + n_more, n_headroom);
-    if (n_cells > group.n_cells()) {
-        grow(group, n_cells);
-    }
+    grow(group, n_more, n_headroom);
 
     return true;
 }
@@ -200,8 +199,55 @@ void llama_kv_cache_layered::compress(
     new_layout();
 }
 
+void llama_kv_cache_layered::make_room(uint32_t n_tokens, uint32_t n_headroom) {
+    if (!is_empty()) {
+        for (auto & group : groups) {
+            grow(group, n_tokens, n_headroom);
+        }
+        return;
+    }
+
+    // there is nothing to copy
+    if (groups.size() != 1 || groups.front().n_cells() < n_cells_for(n_tokens, n_headroom)) {
+        drop_groups();
+
+        with_headroom(n_tokens, n_headroom, [&](uint32_t n_cells) { push(make_group(0, n_layer_, n_cells)); });
+    }
+}
+
+void llama_kv_cache_layered::with_headroom(
+        uint32_t n_tokens, uint32_t n_headroom, const std::function<void(uint32_t)> & alloc) const {
+    const uint32_t n_cells = n_cells_for(n_tokens, n_headroom);
+    const uint32_t n_least = n_cells_for(n_tokens, CELLS_PAD);
+
+    try {
+        alloc(n_cells);
+    } catch (const std::bad_alloc &) {
+        if (n_least >= n_cells) {
+            throw;
+        }
+
+        alloc(n_least);
+    }
+}
+
+bool llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_tokens, uint32_t n_headroom) {
+    const uint32_t n_total = group.n_used() + n_tokens;
+
+    if (n_cells_for(n_total, n_headroom) <= group.n_cells()) {
+        return false;
+    }
+
+    with_headroom(n_total, n_headroom, [&](uint32_t n_cells) { grow(group, n_cells); });
+
+    return true;
+}
+
 void llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_cells) {
     const auto on_alloc = [this](size_t n_bytes) { note_peak(n_bytes); };
+
+    // the device may still be reading and writing what is copied, and freed, here
+    driver->wait();
 
     // graphs hold views of the old buffers
     new_layout();

@@ -91,11 +91,8 @@ llama_memory_context_ptr llama_kv_cache_layered::init_batch(llama_batch_allocr &
         for (auto & group : groups) {
             auto ctx = group.init(ubatches);
 
-            // the cells ran out: enlarge by an eighth at least, so that growing stays rare
-            const uint32_t n_used = group.n_used();
-            const uint32_t n_next = n_cells_for(n_used, std::max(n_tokens + CELLS_PAD, n_used/8));
-            if (!ctx && n_next > group.n_cells()) {
-                grow(group, n_next);
+            // the cells ran out: enlarge by an eighth, so that growing stays rare
+            if (!ctx && grow(group, n_tokens, std::clamp(group.n_used()/8, CELLS_PAD, MAX_GROWTH))) {
                 ctx = group.init(ubatches);
             }
 
@@ -189,6 +186,8 @@ void llama_kv_cache_layered::clear(bool data) {
 }
 
 void llama_kv_cache_layered::drop_groups() {
+    driver->wait();
+
     groups.clear();
 
     compressed.assign(n_layer_, false);

@@ -10,6 +10,7 @@
 #include "layerwise-memory-context.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -76,6 +77,10 @@ public:
     // the cells of all layers
     void drop_groups();
 
+    // room for n_tokens more in all layers, and for the headroom after them if there is memory for it. Throws
+    // std::bad_alloc, and the cache holds what it held
+    void make_room(uint32_t n_tokens, uint32_t n_headroom);
+
     // append a group; the one before it is joined with its predecessor if they hold the same cells
     void push(llama_layerwise_group && group);
 
@@ -133,7 +138,8 @@ public:
     uint64_t n_grow()     const { return n_grow_; }
 
 private:
-    static constexpr uint32_t CELLS_PAD = 256; // as llama_context pads n_ctx
+    static constexpr uint32_t CELLS_PAD  = 256;  // as llama_context pads n_ctx
+    static constexpr uint32_t MAX_GROWTH = 2048; // cells beyond those that are needed: a copy of all others is cheap by then
 
     const llama_model   & model;
     const llama_cparams & cparams;
@@ -168,11 +174,15 @@ private:
 
     ggml_backend_buffer_type_t buft_of(int32_t il) const;
 
-    // throws std::bad_alloc and leaves the group usable at its old size
+    // throw std::bad_alloc and leave the group usable at its old size; false: it has room for so many tokens more
+    bool grow(llama_layerwise_group & group, uint32_t n_tokens, uint32_t n_headroom);
     void grow(llama_layerwise_group & group, uint32_t n_cells);
 
     // the builder visits all layers before the group too; what it builds there is dropped
     llama_memory_context_ptr with_others(const llama_layerwise_group & group, llama_memory_context_ptr ctx);
+
+    // calls alloc with the number of cells, and once more with the smallest headroom if it throws std::bad_alloc
+    void with_headroom(uint32_t n_tokens, uint32_t n_headroom, const std::function<void(uint32_t)> & alloc) const;
 
     bool is_empty() const;
 

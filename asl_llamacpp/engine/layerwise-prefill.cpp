@@ -152,6 +152,26 @@ void llama_layerwise::begin(const llama_token * tokens_inp, int32_t n_tokens, in
     start(tokens_inp, n_tokens, 0, n_window_inp, n_headroom_inp);
 }
 
+void llama_layerwise::make_room(int32_t n_tokens, int32_t n_headroom_inp) {
+    require_idle();
+
+    const auto & groups = mem.get_groups();
+
+    const int64_t n_used = groups.empty() ? 0 : groups.front().n_used();
+
+    if (n_tokens < 0 || n_headroom_inp < 0 || n_used + n_tokens > (int64_t) ctx.cparams.n_ctx_seq) {
+        llama_layerwise_invalid("the context holds " + std::to_string(n_used) + " tokens, and " + std::to_string(n_tokens)
+            + " more do not fit n_ctx = " + std::to_string(ctx.cparams.n_ctx_seq));
+    }
+
+    try {
+        mem.make_room(n_tokens, n_headroom_inp);
+    } catch (const std::bad_alloc &) {
+        throw llama_layerwise_exception(LLAMA_LAYERWISE_STATUS_NO_MEMORY,
+            "there is no memory for the KV of " + std::to_string(n_used + n_tokens) + " tokens", /*unchanged =*/ true);
+    }
+}
+
 void llama_layerwise::end() {
     require_active();
 
@@ -214,6 +234,12 @@ void llama_layerwise::reset(bool clear_memory) {
         held = held_t();
 
         mem.drop_groups();
+    }
+}
+
+void llama_layerwise::wait() const {
+    if (ctx.sched) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
     }
 }
 

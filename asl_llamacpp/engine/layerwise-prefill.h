@@ -22,9 +22,12 @@ struct llama_context;
 
 // turned into a status at the C API
 struct llama_layerwise_exception : std::runtime_error {
-    llama_layerwise_exception(llama_layerwise_status status, const std::string & what) : std::runtime_error(what), status(status) {}
+    llama_layerwise_exception(llama_layerwise_status status, const std::string & what, bool unchanged = false) :
+        std::runtime_error(what), status(status), unchanged(unchanged || status == LLAMA_LAYERWISE_STATUS_INVALID) {}
 
     llama_layerwise_status status;
+
+    bool unchanged; // the context holds what it held
 };
 
 [[noreturn]] inline void llama_layerwise_invalid(const std::string & what) {
@@ -115,9 +118,13 @@ struct llama_layerwise {
     void unpark(int32_t id);
     void drop(int32_t id);
     void set_aside();
+    void make_room(int32_t n_tokens, int32_t n_headroom);
     void end();
     void reset(bool clear_memory);
     void reset_after(llama_layerwise_status status);
+
+    // until the device has done what it was given
+    void wait() const;
 
     // wait for what another thread does on the context, unless it runs layers (false), which may take minutes. The
     // running thread itself has the lock already

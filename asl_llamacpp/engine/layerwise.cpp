@@ -22,6 +22,8 @@ static int32_t guard(llama_context * ctx, F && f, G && noted) {
 
     llama_layerwise_status status = LLAMA_LAYERWISE_STATUS_OK;
 
+    bool unchanged = false;
+
     g_error.clear();
 
     try {
@@ -34,8 +36,9 @@ static int32_t guard(llama_context * ctx, F && f, G && noted) {
             noted(*lw);
         }
     } catch (const llama_layerwise_exception & e) {
-        status  = e.status;
-        g_error = e.what();
+        status    = e.status;
+        unchanged = e.unchanged;
+        g_error   = e.what();
     } catch (const std::bad_alloc &) {
         status  = LLAMA_LAYERWISE_STATUS_NO_MEMORY;
         g_error = "an allocation failed";
@@ -44,7 +47,7 @@ static int32_t guard(llama_context * ctx, F && f, G && noted) {
         g_error = e.what();
     }
 
-    if (lock && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && status != LLAMA_LAYERWISE_STATUS_INVALID) {
+    if (lock && !lw->running && status != LLAMA_LAYERWISE_STATUS_OK && !unchanged) {
         try {
             lw->reset_after(status);
         } catch (const std::exception & e) {
@@ -139,6 +142,10 @@ int32_t llama_layerwise_set_aside(llama_context * ctx) {
 
 int32_t llama_layerwise_drop(llama_context * ctx, int32_t id) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.drop(id); });
+}
+
+int32_t llama_layerwise_make_room(llama_context * ctx, int32_t n_tokens, int32_t n_headroom) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.make_room(n_tokens, n_headroom); });
 }
 
 int32_t llama_layerwise_end(llama_context * ctx) {

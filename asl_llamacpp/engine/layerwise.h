@@ -68,7 +68,7 @@ struct llama_layerwise_info {
     uint64_t kv_bytes;      // bytes of all KV buffers, from the buffers themselves
     uint64_t kv_bytes_peak; // the largest kv_bytes since the last begin
     uint64_t hidden_bytes;  // bytes of the hidden states between layers
-    uint64_t n_grow;        // how often the KV cache was enlarged while decoding
+    uint64_t n_grow;        // how often cells in use were moved to larger buffers
     int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
     int32_t  il_held;       // layers that these have run through
     uint64_t held_bytes;    // bytes of their hidden states, and of their KV where that is not part of kv_bytes
@@ -148,6 +148,11 @@ LLAMA_API int32_t llama_layerwise_compress(
 
 // finish: the last layer must have run
 LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
+
+// without a prefill in progress: make room for n_tokens more tokens than the context holds, so that llama_decode of them
+// does not enlarge the KV cache again and again; and for the headroom after them, if there is memory for that too
+//   NO_MEMORY leaves the context as it is
+LLAMA_API int32_t llama_layerwise_make_room(struct llama_context * ctx, int32_t n_tokens, int32_t n_headroom);
 
 // A document is what several prompts begin with: its tokens' KV up to some layer and their hidden states after it do
 // not depend on what follows. A context holds one at a time; others are parked on the device or copied to the host.

@@ -85,11 +85,11 @@ class PrunedEvaluation(GuardedGeneration):
         """The parent's evaluation on top of what the cache holds, at the positions that follow its last cell."""
         cache = self.pruned_cache
         if cache is not None:
-            cache.check_room(len(tokens))
+            self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
+            cache.make_room(len(tokens))
         if cache is None or not cache.shift:
             super().eval(tokens)
             return
-        self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
         for i in range(0, len(tokens), self.n_batch):
             part = tokens[i : i + self.n_batch]
             position, end = self.n_tokens - cache.shift, self.n_tokens + len(part)
@@ -109,8 +109,11 @@ class PrunedEvaluation(GuardedGeneration):
         self.n_prompts += 1
         if self.pruned_cache is None:
             check_prompt(self.n_tokens + len(tokens), self._budget)
-        elif self.n_tokens == 0:
-            self.pruned_cache.store.put_away()
+        else:
+            if self.n_tokens == 0:
+                self.pruned_cache.store.put_away()
+            self._ctx.kv_cache_seq_rm(-1, self.n_tokens, -1)
+            self.pruned_cache.make_room(len(tokens))
         n_layer = llama_cpp.llama_model_n_layer(self._model.model)
         for i in range(0, len(tokens), self.n_batch):
             if self.on_progress is not None:
@@ -134,6 +137,10 @@ class PrunedEvaluation(GuardedGeneration):
             self.scores[: n - 1] = np.nan
             logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
             self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
+
+    def _expect_answer(self, n_tokens: int) -> None:
+        if self.pruned_cache is not None:
+            self.pruned_cache.n_answer = n_tokens
 
     @property
     def _n_pruned(self) -> int:

@@ -44,6 +44,10 @@ class GuardedGeneration(llama_cpp.Llama):
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
         raise NotImplementedError
 
+    def _expect_answer(self, n_tokens: int) -> None:
+        """The prompt that comes next is answered with so many tokens at most; 0: that is not known."""
+        raise NotImplementedError
+
     def _refuse_images(self) -> None:
         """ValueError where images may be among the tokens: their handlers write KV cells themselves."""
         if isinstance(self.chat_handler, IMAGE_HANDLERS):
@@ -78,13 +82,16 @@ class GuardedGeneration(llama_cpp.Llama):
     def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
         bound = _COMPLETION.bind(self, *args, **kwargs).arguments
         echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
+        max_tokens = bound.get("max_tokens", _COMPLETION.parameters["max_tokens"].default) or 0
         completion = super()._create_completion(*args, **kwargs)
         while True:
             self._echo_logprobs = echo_logprobs
+            self._expect_answer(max(max_tokens, 0))
             try:
                 chunk = next(completion)
             except StopIteration:
                 return
             finally:
                 self._echo_logprobs = False
+                self._expect_answer(0)
             yield chunk

@@ -22,7 +22,7 @@ from .entry import Entry
 from .store import DocumentStore
 
 HEADROOM = 256
-"""KV cells per layer reserved for the answer when a pruned prefill begins; more are added while decoding."""
+"""KV cells per layer reserved for the answer at least when a prefill begins; more are added while decoding."""
 
 
 def shape_of(model: Any, n_ctx: int, params: Any) -> KVShape:
@@ -42,6 +42,7 @@ class PrunedCache:
 
     n_prompt  length of the prompt that the cache was pruned for, 0: it is not pruned
     shift     how far the cells' positions lag behind the tokens' (a second pass numbers its tokens anew)
+    n_answer  longest answer that was asked for, 0: not known
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class PrunedCache:
         self.resolved = policy.resolve(len(shape.layers))
         self.shape = shape
         self.budget = budget
-        self.headroom = HEADROOM
+        self.n_answer = 0
         self.store = store
         self.forget()
 
@@ -82,9 +83,19 @@ class PrunedCache:
         self.n_prompt = 0
         self.shift = 0
 
+    def headroom(self, n_tokens: int) -> int:
+        """Cells per layer for the answer to a prompt of `n_tokens`.
+
+        The whole answer where that is known, so that nothing is enlarged and copied on the way. At most an eighth of
+        the prompt, which is what enlarging takes; and what is promised with a budget in bytes.
+        """
+        if self.budget is not None and self.budget.kind == "bytes":
+            return HEADROOM
+        return max(HEADROOM, min(self.n_answer, n_tokens // 8))
+
     def plan(self, n_tokens: int) -> Plan:
         """What a prompt of `n_tokens` gets; BudgetError if the budget cannot hold it."""
-        return plan(self.resolved, self.shape, n_tokens, self.budget, self.headroom)
+        return plan(self.resolved, self.shape, n_tokens, self.budget, self.headroom(n_tokens))
 
     def prunes(self, n_tokens: int) -> bool:
         """Whether a prompt of `n_tokens` must be prefilled layer by layer: to be pruned, or to keep to bytes."""
@@ -101,7 +112,7 @@ class PrunedCache:
 
     def latest_layer(self, planned: Plan, n_tokens: int) -> int | None:
         """The deepest layer that may select; the number of layers if none need; None if none will."""
-        return Case(planned.policy, self.shape, n_tokens, self.headroom).latest_layer
+        return Case(planned.policy, self.shape, n_tokens, self.headroom(n_tokens)).latest_layer
 
     def leaves_device(self, planned: Plan, n_tokens: int) -> bool:
         """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
@@ -150,7 +161,8 @@ class PrunedCache:
         planned = self.plan(len(tokens))
         self.forget()
         entry, known, document = self._document(planned, tokens)
-        arguments = (self.engine, planned.policy, tokens, self.headroom, on_progress, planned.keep)
+        headroom = self.headroom(len(tokens))
+        arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         try:
             report = prefill(*arguments, known=known, document=document)
         except EngineError:
@@ -191,22 +203,26 @@ class PrunedCache:
         read_ahead(self.engine, tokens, il_end, on_progress, copier)
         self.store.prefilled(entry, Keep(n, copier), tokens)
 
-    def check_room(self, n_tokens: int) -> None:
-        """BudgetError if `n_tokens` more would make the buffers grow beyond a budget in bytes; nothing is lost."""
+    def make_room(self, n_tokens: int) -> None:
+        """Room for `n_tokens` more, and for the answer after them if there is memory for it.
+
+        Raises:
+            BudgetError: they would make the buffers grow beyond a budget in bytes; nothing is lost.
+            MemoryError: the same of the device.
+        """
         if self.budget is None or self.budget.kind != "bytes":
+            if n_tokens > self.shape.n_ubatch:  # of fewer the engine sees all at once
+                self.engine.make_room(n_tokens, self.headroom(n_tokens))
             return
         layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
         if all(layer.is_swa or layer.n_cells + n_tokens <= layer.n_cells_max for layer in layers):
             return
-        limit = int(self.budget.value)
-        # as llama_kv_cache_layered::init_batch enlarges
-        grown = sum(
-            self.shape.layer_bytes(
-                il, self.shape.cells(layer.n_cells, max(n_tokens + CELLS_PAD, layer.n_cells // 8), il)
-            )
-            for il, layer in enumerate(layers)
-        )
-        if grown > limit:
+        limit, cells = int(self.budget.value), self.shape.cells
+        needed = [cells(layer.n_cells + n_tokens, CELLS_PAD, il) for il, layer in enumerate(layers)]
+        grown = sum(self.shape.layer_bytes(il, max(needed[il], layer.n_cells_max)) for il, layer in enumerate(layers))
+        if grown <= limit:
+            self.engine.make_room(n_tokens, CELLS_PAD)
+        else:
             raise BudgetError(
                 f"the answer needs more KV than kv_budget={self.budget} allows: {grown} bytes for the next token, the "
                 f"limit is {limit}; raise kv_budget, or ask for a shorter answer with max_tokens"

@@ -51,3 +51,11 @@ def test_every_allocation_may_fail(
     environment = {**os.environ, "LD_PRELOAD": str(failing_malloc), "GGML_NO_BACKTRACE": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr[-3000:]}"
+
+
+def test_growth_makes_do_with_less(tiny_path: Callable[[str], Path], failing_malloc: Path) -> None:
+    """Where there is no memory for many cells more, there may be for a few; without any, what is there stays."""
+    command = [sys.executable, str(HELPERS / "alloc_growth.py"), str(tiny_path("tiny-llama"))]
+    environment = {**os.environ, "LD_PRELOAD": str(failing_malloc)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr[-3000:]}"

@@ -194,6 +194,62 @@ def test_full_context_is_refused_and_stays_usable(make: Setup, load_model: LoadM
         assert context.decode(tokens[500:512], 500).tobytes() == plain.decode(tokens[500:512], 500).tobytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("tiny-llama", {}),
+        ("tiny-llama", {"flash_attn": False}),
+        ("tiny-gemma2", {}),
+        ("tiny-gemma2", {"swa_full": True}),
+    ],
+    ids=["full attention", "nofa", "swa", "swa_full"],
+)
+@pytest.mark.parametrize("n_past", [0, 40, 300])
+def test_room_for_a_prompt(make: Setup, name: str, options: dict[str, bool], n_past: int) -> None:
+    """What is decoded in chunks is allocated once, after what was there before."""
+    context, engine = make(name, **options)
+    tokens = context.model.tokens(900)
+    with Context(context.model, 1024, **options) as plain:
+        if n_past:
+            plain.decode(tokens[:n_past])
+            context.decode(tokens[:n_past])
+        engine.make_room(600, headroom=10)
+        n_grow, size = engine.info().n_grow, engine.info().kv_bytes
+        assert n_grow == int(n_past > 0 and options.get("flash_attn", True))
+        for first in range(n_past, n_past + 600, 100):
+            got, want = (one.decode(tokens[first : first + 100], first) for one in (context, plain))
+            assert got.tobytes() == want.tobytes()
+    assert (engine.info().n_grow, engine.info().kv_bytes) == (n_grow, size)
+    n_cells = -(-(n_past + 610) // CELLS_PAD) * CELLS_PAD if options.get("flash_attn", True) else 1024
+    assert {engine.layer(il).n_cells_max for il in range(6) if not engine.layer(il).is_swa} == {n_cells}
+
+
+def test_room_is_not_made_twice(make: Setup) -> None:
+    context, engine = make()
+    engine.make_room(700, headroom=0)
+    size = engine.info().kv_bytes
+    engine.make_room(300, headroom=100)
+    engine.make_room(0, headroom=0)
+    assert engine.info().kv_bytes == size
+    prefill(engine, context.model.tokens(600), selected(600, 40), headroom=0)
+    engine.make_room(20, headroom=300)  # for both kinds of layers
+    assert [engine.layer(il).n_cells_max for il in (0, 5)] == [1024, 512]
+    assert engine.info().n_grow == 1 + 1
+
+
+@pytest.mark.parametrize(("n_tokens", "headroom"), [(-1, 0), (5, -1), (1025, 0), (2**31 - 1, 0), (2**40, 0), (1000, 0)])
+def test_room_that_there_cannot_be(make: Setup, n_tokens: int, headroom: int) -> None:
+    context, engine = make()
+    context.decode(context.model.tokens(30))
+    before = engine.info(), [engine.layer(il) for il in range(6)]
+    with pytest.raises(ValueError, match=r"do not fit n_ctx|32-bit"):
+        engine.make_room(n_tokens, headroom)
+    assert before == (engine.info(), [engine.layer(il) for il in range(6)])
+    engine.begin(context.model.tokens(300), WINDOW, 0)
+    with pytest.raises(ValueError, match="prefill is in progress"):
+        engine.make_room(5, 0)
+
+
 # ---- leaks ----------------------------------------------------------------------------------------------------------
 
 

@@ -40,14 +40,13 @@ def test_bytes_compress_where_selection_alone_does_not_suffice() -> None:
     assert max(cells(llm)) == 256
 
 
-def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost() -> None:
+def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 30 * layer_bytes(512)
     llm = load(kv_policy="snapkv:window=16", kv_budget=f"{limit}B", n_ctx=1024)
     answer = greedy(llm, DOCUMENT, 3)
-    llm.pruned_cache.headroom = 2000  # type: ignore[union-attr]
-    with pytest.raises(BudgetError, match="at least"):
+    with monkeypatch.context() as patch, pytest.raises(BudgetError, match="at least"):
+        patch.setattr(llm.pruned_cache, "headroom", lambda n: 2000)
         llm.eval(DOCUMENT)
-    llm.pruned_cache.headroom = 256  # type: ignore[union-attr]
     llm.reset()
     assert greedy(llm, DOCUMENT, 3) == answer
 

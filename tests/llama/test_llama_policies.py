@@ -128,3 +128,16 @@ def test_defaults_serve_a_model_of_six_layers(tiny_path: Callable[[str], Path], 
     llm.eval([3 + token % 250 for token in DOCUMENT])
     # the rule needs more layers to look back at, so it selects nothing
     assert set(report_of(llm).cells) == {"asl": {N}, "asl-2pass": {N}, "fastkv": {N, 64}}.get(name, {64})
+
+
+@pytest.mark.parametrize("policy", ["asl:layer=2,select_k=512,window=16", "asl:select_k=3000"], ids=["pruned", "whole"])
+@pytest.mark.parametrize(("max_tokens", "room"), [(4, 256), (300, 300), (1000, 2600 // 8), (None, 256)])
+def test_room_for_the_answer_that_was_asked_for(
+    tiny_path: Callable[[str], Path], policy: str, max_tokens: int | None, room: int
+) -> None:
+    """Not for a short one alone, which is enlarged and copied at the 257th token, nor for one that nobody wants."""
+    tokens = np.random.default_rng(0).integers(5, 250, 2600).tolist()
+    llm = load(tiny_path("tiny-llama"), kv_policy=policy, n_ctx=4096)
+    next(iter(llm(tokens, max_tokens=max_tokens, stream=True, logit_bias={100: 1000.0})))  # "a", a whole character
+    assert llm._engine is not None and llm._engine.info().n_grow == 0
+    assert llm._engine.layer(0).n_cells_max == -(-(2600 + room) // 256) * 256

@@ -382,6 +382,17 @@ struct fuzz {
         CHECK(prefilling ? status != 0 : status <= 1);
     }
 
+    void make_room() {
+        const auto before = b.info();
+
+        const int32_t n        = chance(0.9) ? integer(0, 200) : integer(INT32_MIN/2, INT32_MAX/2);
+        const int32_t headroom = chance(0.9) ? integer(0, 300) : chance(0.5) ? -1 : INT32_MAX;
+
+        if (call([&] { return llama_layerwise_make_room(ctx, n, headroom); }) == LLAMA_LAYERWISE_STATUS_OK) {
+            CHECK(b.info().n_held == before.n_held && b.info().n_groups >= before.n_groups);
+        }
+    }
+
     void move() {
         auto * mem = b.memory();
 
@@ -447,7 +458,8 @@ struct fuzz {
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-        }; // weights, 114 in all
+            {  2, &fuzz::make_room },
+        }; // weights, 116 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -455,7 +467,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 113);
+        int32_t left = integer(0, 115);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {
