@@ -306,6 +306,9 @@ void llama_kv_cache_layered::state_write(llama_io_write_i & io, llama_seq_id seq
 
     const std::lock_guard<llama_layerwise_mutex> lock(mutex);
 
+    // llama_state_get_size does not, and the checksum needs the data even then
+    driver->wait();
+
     // a part of the cells would not do: reading begins with an empty cache
     flags &= ~LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY;
 
