@@ -100,7 +100,7 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
         f"asl_llamacpp/{name}"
         for name in ("engine/architectures.json", "opening/hacker-folklore.txt", "documents/heat_map.css")
     }
-    data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
+    data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed", "asl_llamacpp/__init__.pyi"}
     assert others == data
 
 
