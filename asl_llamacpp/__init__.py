@@ -10,7 +10,7 @@ The public names stand in `__init__.pyi`. Each is imported at its first use: wha
 import lazy_loader
 
 from .engine.library import use_patched_library
-from .version import __version__  # noqa: F401
+from .engine.version import __version__  # noqa: F401
 
 use_patched_library()
 

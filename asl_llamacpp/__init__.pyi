@@ -7,6 +7,7 @@ from .documents.chat_prompt import Turn
 from .documents.document import ContextOverflow, Document
 from .documents.evidence import Span
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError
+from .engine.version import __version__
 from .files.asldoc import DocumentFileError, DocumentMismatchError
 from .files.fingerprint import StateMismatchError
 from .llama.llama import Llama
@@ -14,7 +15,6 @@ from .opening.document import EXAMPLE
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy
 from .prefill.report import PrefillReport, Progress
 from .store.entry import KnownDocument
-from .version import __version__
 
 __all__ = [
     "ASL",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..version import __version__
+from ..engine.version import __version__
 
 
 def _show(wanted: bool) -> None:

@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ..engine.version import __version__
 from ..files.fingerprint import model_fingerprint
 from ..files.model_file import find_model
 from ..opening.model_info import read_model_info
-from ..version import __version__
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper

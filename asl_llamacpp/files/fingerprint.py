@@ -8,7 +8,7 @@ from typing import Any
 
 import llama_cpp
 
-from ..version import __version__
+from ..engine.version import __version__
 
 SAMPLE, SAMPLES = 1 << 16, 32
 

@@ -43,7 +43,7 @@ def test_the_list_of_commands_imports_no_command() -> None:
     modules = imported(COMMAND, "--help")
     assert ours(modules) == {
         *("cli", "cli.command_files", "cli.commands", "cli.version"),
-        *("engine", "engine.library", "version"),
+        *("engine", "engine.library", "engine.version"),
     }
     assert not modules & {"numpy", "llama_cpp", "cffi", "gguf", *FOR_OTHERS}
 
@@ -61,7 +61,7 @@ def test_info_imports_what_reads_metadata(smollm2_path: Path) -> None:
 
 
 def test_the_package_waits_for_the_first_use_of_a_name() -> None:
-    assert ours(imported("import asl_llamacpp")) == {"engine", "engine.library", "version"}
+    assert ours(imported("import asl_llamacpp")) == {"engine", "engine.library", "engine.version"}
     modules = imported("from asl_llamacpp import parse_policy")
     assert "policies" in ours(modules) and not modules & {"llama_cpp", *FOR_OTHERS}
 
