@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.common import probe
 from benchmarks.common.journal import Journal
-from benchmarks.common.processes import ROOT, WorkerDied, llama_process, stock_beside_our_ggml
+from benchmarks.common.processes import ROOT, stock_beside_our_ggml
 from benchmarks.gpu.contestants import CONTESTANTS, Contestant
 from benchmarks.scaling import device
 from benchmarks.scaling.shapes import SHAPES, Shape, write
@@ -37,23 +37,12 @@ def thin(shape: Shape) -> Shape:
 def run(
     args: argparse.Namespace, model: Path, contestant: Contestant, n_layer: int, n: int, stock: Path
 ) -> dict[str, Any]:
-    """One process; {"failed": True} if it died, as one does whose memory does not suffice."""
-    tokens = [3 + (7 * i + i // 256) % 256 for i in range(n)]
+    """What one process measured; see `device.run_watched`."""
     task = {"model": str(model), "threads": args.threads, "n_decode": args.decode, "n_gpu_layers": -1}
     task |= {"policy": contestant.policy(n_layer), "kv_budget": contestant.kv_budget}
     task |= {"n_ubatch": contestant.n_ubatch, "n_question": N_QUESTION, "n_ctx": n + args.decode + 256}
     task |= {"software_gpu": args.rehearse}
-    with device.PeakMemory() as memory:
-        try:
-            process = llama_process(task, tokens, stock)
-            result = process.run()
-            process.close()
-        except WorkerDied:
-            return {"failed": True}
-    report = result.get("report", {})
-    kept = {key: result[key] for key in ("prefill_s", "decode_tok_s", "question_s", "peak_rss")}
-    sizes = {key: report.get(key) for key in ("selection_layer", "kv_bytes", "peak_kv_bytes")}
-    return {"failed": False, **kept, **sizes, "vram_bytes": memory.bytes}
+    return device.run_watched(task, device.made_up_tokens(n), stock)
 
 
 def measure(args: argparse.Namespace, journal: Journal, stock: Path) -> list[dict[str, Any]]:

@@ -65,21 +65,29 @@ class PeakMemory:
         return None if self.before is None or self.peak is None else self.peak - self.before
 
 
-def _run(args: argparse.Namespace, model: Path, spec: str, budget: int | None, n: int) -> dict[str, Any]:
-    """One process; {"failed": True} if it died, as one does whose memory does not suffice."""
-    tokens = [3 + (7 * i + i // 256) % 256 for i in range(n)]
-    task = {"model": str(model), "threads": args.threads, "n_decode": args.decode, "n_gpu_layers": -1}
+def made_up_tokens(n: int) -> list[int]:
+    """`n` tokens of the bytes that models of random weights know, without a short period."""
+    return [3 + (7 * i + i // 256) % 256 for i in range(n)]
+
+
+def run_watched(task: dict[str, Any], tokens: list[int], stock: Path | None) -> dict[str, Any]:
+    """One process: its seconds and sizes; {"failed": True} if it died, as one does whose memory does not suffice."""
     with PeakMemory() as memory:
         try:
-            process = llama_process({**task, "policy": spec, "kv_budget": budget, "document_min": None}, tokens, None)
+            process = llama_process(task, tokens, stock)
             result = process.run()
             process.close()
         except WorkerDied:
             return {"failed": True}
-    report = result["report"]
-    kept = {key: result[key] for key in ("prefill_s", "decode_tok_s", "peak_rss")}
-    sizes = {key: report[key] for key in ("selection_layer", "kv_bytes", "peak_kv_bytes")}
+    report = result.get("report", {})
+    kept = {key: result[key] for key in ("prefill_s", "decode_tok_s", "question_s", "peak_rss") if key in result}
+    sizes = {key: report.get(key) for key in ("selection_layer", "kv_bytes", "peak_kv_bytes")}
     return {"failed": False, **kept, **sizes, "vram_bytes": memory.bytes}
+
+
+def _run(args: argparse.Namespace, model: Path, spec: str, budget: int | None, n: int) -> dict[str, Any]:
+    task = {"model": str(model), "threads": args.threads, "n_decode": args.decode, "n_gpu_layers": -1}
+    return run_watched({**task, "policy": spec, "kv_budget": budget, "document_min": None}, made_up_tokens(n), None)
 
 
 def measure(
