@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
 from ..budget.text import size_text
+from ..engine.vocabulary import token_bytes
 from ..prefill.report import PrefillReport
 from ..sources import Source
 from ..store.entry import Entry, KnownDocument
@@ -90,7 +89,8 @@ class Document:
     def offsets(self) -> NDArray[np.int64]:
         """Where in `text` each of the document's own tokens begins, and the text's length: int64 [n_tokens + 1]."""
         own = self.tokens[self.n_head :].tolist()
-        pieces = {token: token_piece(self._llm, token) for token in set(own)}
+        llm: Any = self._llm
+        pieces = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(own)}
         return char_offsets(self.text, [pieces[token] for token in own])
 
     def _frame(self, question: str, history: Sequence[Turn] = ()) -> Frame:
@@ -247,14 +247,3 @@ class Document:
 
 def _list(stop: str | list[str] | None) -> list[str]:
     return [stop] if isinstance(stop, str) else list(stop or [])
-
-
-def token_piece(llm: Any, token: int) -> bytes:
-    """The bytes of one token, of a special token its name."""
-    size = 64
-    while True:
-        buffer = ctypes.create_string_buffer(size)
-        n = llama_cpp.llama_token_to_piece(llm._model.vocab, token, buffer, size, 0, True)
-        if n >= 0:
-            return buffer.raw[:n]
-        size = -n

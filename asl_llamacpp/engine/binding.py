@@ -26,6 +26,7 @@ from .kinds import (
     UnsupportedModelError,
 )
 from .library import library_path
+from .vocabulary import Vocabulary
 
 __all__ = ["Engine", "EngineError", "EngineInfo", "LayerInfo", "LayerShape", "PrefillAborted", "UnsupportedModelError"]
 
@@ -120,6 +121,7 @@ class Engine:
 
     def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
         self._ctx = ffi.cast("struct llama_context *", _address(ctx))
+        self.vocabulary = Vocabulary(ctx)
         self._raised: BaseException | None = None
         self.running = False
         """Within `run`: the context must not be closed."""

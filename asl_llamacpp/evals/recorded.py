@@ -7,6 +7,7 @@ the same for all policies, and is done once: by the tokens before the last `tail
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -67,6 +68,12 @@ class RecordedPrompt:
     def n_layer(self) -> int:
         return len(self.shape.layers)
 
+    @cached_property
+    def prompt(self) -> Prompt:
+        """What a policy is told of it."""
+        texts = partial(self.engine.vocabulary.texts, self.tokens)
+        return Prompt(len(self.tokens), self.n_layer, self.scored, texts)
+
     def state(self, il: int) -> DocumentState:
         """The known tokens after the layers before `il`, on the memory of this object."""
         hidden = self._hidden[il - 1] if il < self.n_layer else None
@@ -106,7 +113,7 @@ class RecordedPrompt:
 
         The rule is applied to `window_sums`, which are those that a prefill from `state` computes.
         """
-        selector = policy.selector(Prompt(len(self.tokens), self.n_layer, self.scored))
+        selector = policy.selector(self.prompt)
         if not selector.prunes:
             return self.n_layer
         for il, scores in enumerate(self.window_sums(policy.window, selector.products)):

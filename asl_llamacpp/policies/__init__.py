@@ -5,11 +5,11 @@ A new policy is one more file here, and one more line below; `Policy` says what 
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from ..selection.parameters import Heads as Heads
 from ..selection.parameters import Reference as Reference
+from ..selection.parameters import Units as Units
 from .base import POLICIES as POLICIES
 from .base import Policy as Policy
 
@@ -56,7 +56,7 @@ def parse_policy(spec: str | Policy) -> Policy:
     if name not in POLICIES:
         raise ValueError(f"unknown policy {name!r}: use one of {', '.join(POLICIES)}")
     policy: Any = POLICIES[name]
-    known = [field.name for field in fields(policy)]
+    known = [field.name for field in policy.options()]
     values: dict[str, Any] = {}
     for key, equals, text in options:
         if key not in known:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
+
+from ..selection.arrays import Ints
+from ..selection.units import unit_starts
 
 
 @dataclass(frozen=True)
@@ -14,11 +18,23 @@ class Prompt:
     n_tokens  its length
     n_layer   layers of the model
     scored    the layers that give scores, in order: those without a sliding window
+    texts     gives the bytes of each token, b"" for those of a template; None: nothing is known of its text
     """
 
     n_tokens: int
     n_layer: int
     scored: Sequence[int]
+    texts: Callable[[], Sequence[bytes]] | None = field(default=None, compare=False)
+
+    @cached_property
+    def unit_starts(self) -> Ints:
+        """The token that each of its sentences, lines or rows begins with, int32, the first one 0; found once.
+
+        Raises ValueError if nothing is known of its text.
+        """
+        if self.texts is None:
+            raise ValueError("units='sentences' needs the texts of the prompt's tokens: give them to Prompt")
+        return unit_starts(self.texts())
 
 
 @dataclass(frozen=True)

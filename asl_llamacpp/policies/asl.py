@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from ..selection.parameters import Heads, Reference
+from ..selection.parameters import Reference
 from ..selection.rule import Selector
 from .answers import Prompt
-from .base import Choice, Policy
-from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, number
+from .base import Choice
+from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, number, one_of
+from .choice import ByAttention
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 @dataclass(frozen=True)
-class ASL(Policy):
+class ASL(ByAttention):
     """Adaptive layer selection (arXiv 2601.07667): prune at the layer where the ranks of the tokens settle.
 
     tau       select when the relative variance of the ranks, V_l / V_ref, is below it; finite, > 0
@@ -32,14 +33,13 @@ class ASL(Policy):
     select_k  tokens kept by the selection, the window included, > window
     layer     select at this layer whatever the ranks say; the rule is not evaluated. None: the rule decides
 
-    Three that the paper does not have; their defaults are the paper's rule:
+    Four that the paper does not have; their defaults are the paper's rule:
 
     reference     what V_l is relative to: "first", V at l_min; "peak", the largest V from l_min on, which is the
                   same wherever V falls from l_min on
-    heads         how a token's pooled scores of the heads are combined: "sum", or "max", so that a few retrieval
-                  heads do not drown; the ranks, and so the rule, see the combined scores
-    score_layers  the set is chosen by each token's maximum over the scores of so many last layers, >= 1; the rule
-                  sees each layer alone
+    heads         as in `ByAttention`: "sum" or "max"; the ranks, and so the rule, see the combined scores
+    score_layers  as there, >= 1; the rule sees each layer alone
+    units         as there: "tokens" or "sentences"; the rule sees tokens
 
     A model with so few layers that an "auto" l_min lies beyond its last one never fires, and its "auto" l_max
     is None: its prompts stay whole unless `layer` or a smaller `l_obs` is given.
@@ -56,16 +56,16 @@ class ASL(Policy):
     select_k: int = 2048
     layer: int | None = None
     reference: Reference = "first"
-    heads: Heads = "sum"
-    score_layers: int = 1
 
     name: ClassVar[str] = "asl"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("reference", self.reference, get_args(Reference))
         checked: dict[str, Any] = {"tau": number("tau", self.tau)}
         if not (math.isfinite(self.tau) and self.tau > 0):
             raise ValueError(f"tau must be finite and greater than 0, not {self.tau}: the paper's is 0.3")
-        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1), ("score_layers", 1)):
+        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1)):
             checked[name] = integer(name, getattr(self, name), least)
         for name, words in (("l_min", ("auto",)), ("l_max", ("auto", None)), ("layer", (None,))):
             value = getattr(self, name)
@@ -74,9 +74,6 @@ class ASL(Policy):
             if isinstance(value, str):
                 raise ValueError(f"{name} must be an integer or {' or '.join(map(repr, words))}, not {value!r}")
             checked[name] = integer(name, value, 0)
-        for name, allowed in (("reference", get_args(Reference)), ("heads", get_args(Heads))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}")
         self._set_checked(checked)
         self._check_together()
 
@@ -111,7 +108,7 @@ class ASL(Policy):
         return replace(self, l_min=l_min, l_max=l_max)
 
     def selector(self, prompt: Prompt) -> Selector:
-        return Selector(self.resolve(prompt.n_layer), prompt.n_tokens, prompt.scored)
+        return Selector(self.resolve(prompt.n_layer), prompt.n_tokens, prompt.scored, self.choose(prompt))
 
     @property
     def threshold(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..selection.selectors import Deciding, NoSelection
@@ -148,9 +148,14 @@ class Policy:
 
     def __str__(self) -> str:
         """The name, then whatever differs from the defaults: "asl:tau=0.4,select_k=1024"."""
-        values = [(field, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+        values = [(field, getattr(self, field.name)) for field in self.options()]
         changed = [f"{field.name}={str(value).lower()}" for field, value in values if value != field.default]
         return ":".join(filter(None, (self.name, ",".join(changed))))
+
+    @classmethod
+    def options(cls) -> list[Field[Any]]:
+        """The fields: its own, then those that policies share."""
+        return sorted(fields(cls), key=lambda field: bool(field.kw_only))  # type: ignore[arg-type]
 
     def _set_checked(self, checked: dict[str, Any]) -> None:
         """Plain int and float in the place of what was given, so that policies compare and print alike."""

@@ -22,6 +22,12 @@ def number(name: str, value: object) -> float:
     return float(value)
 
 
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """ValueError if `value` is none of these words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}")
+
+
 def layer_or_auto(value: object) -> Any:
     """A policy's `layer`: an integer of at least 0, or "auto"."""
     if isinstance(value, str) and value != "auto":

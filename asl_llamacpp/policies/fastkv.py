@@ -8,18 +8,20 @@ from typing import Any, ClassVar, Literal
 from ..selection.rule import Selector
 from .answers import Prompt
 from .asl import ASL
-from .base import Policy
 from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto
+from .choice import ByAttention
 
 
 @dataclass(frozen=True)
-class FastKV(Policy):
+class FastKV(ByAttention):
     """Prune at a fixed layer (arXiv 2502.01068): the tokens it attends to most are the only ones that go deeper.
 
     layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers
     window    observation window: the last `window` prompt tokens act as queries and are always kept, >= 1
     kernel    width of the average pooling over positions, odd, >= 1
     select_k  tokens kept by the selection, the window included, > window
+
+    and `heads`, `score_layers` and `units` as in `ByAttention`, whose defaults are the paper's.
 
     Raises TypeError or ValueError when made with a bad value.
     """
@@ -32,6 +34,7 @@ class FastKV(Policy):
     name: ClassVar[str] = "fastkv"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked: dict[str, Any] = {
             name: integer(name, getattr(self, name), 1) for name in ("window", "kernel", "select_k")
         }
@@ -52,5 +55,5 @@ class FastKV(Policy):
     def selector(self, prompt: Prompt) -> Selector:
         """ASL's, with the layer given."""
         layer = self.resolve(prompt.n_layer).latest_layer
-        rule = ASL(layer=layer, window=self.window, kernel=self.kernel, select_k=self.select_k)
+        rule = ASL(layer=layer, window=self.window, kernel=self.kernel, select_k=self.select_k, **self.by_attention)
         return rule.selector(prompt)

@@ -10,17 +10,19 @@ from ..selection.scores import pool
 from ..selection.selectors import OneLayer
 from .answers import Prompt
 from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto
+from .choice import InUnits
 from .two_passes import TwoPasses
 
 
 @dataclass(frozen=True)
-class GemFilter(TwoPasses):
+class GemFilter(TwoPasses, InUnits):
     """Run up to a fixed layer, keep the tokens that the last one's query points at, and start over (arXiv 2409.17422).
 
     layer     the layer (0-based) whose queries and keys choose; "auto": round(13 L / 32) for a model of L layers,
               which is the paper's layer 13 of Llama 3.1 8B
     kernel    width of the average pooling over positions, odd, >= 1
     select_k  tokens kept, the prompt's last one included, > 1
+    units     as in `InUnits`: "tokens", the paper's, or "sentences"
 
     The second pass puts the kept tokens at positions 0..select_k-1: no layer holds more cells than that, and what the
     dropped tokens said is gone everywhere. Scores are the inner products of the last token's queries with all keys,
@@ -35,6 +37,7 @@ class GemFilter(TwoPasses):
     window: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked: dict[str, Any] = {name: integer(name, getattr(self, name), 1) for name in ("kernel", "select_k")}
         self._set_checked({**checked, "layer": layer_or_auto(self.layer)})
         check_pooling(self.kernel)
@@ -52,7 +55,8 @@ class GemFilter(TwoPasses):
 
     def selector(self, prompt: Prompt) -> OneLayer:
         layer = self.resolve(prompt.n_layer).latest_layer
-        return OneLayer(layer, self.select_k, prompt.n_tokens, prompt.scored, self.score, products=True)
+        choose = self.choose(prompt)
+        return OneLayer(layer, self.select_k, prompt.n_tokens, prompt.scored, self.score, products=True, choose=choose)
 
     def score(self, products: Floats) -> Floats:
         """The last token is no candidate: it stays, or there would be nothing to continue from."""

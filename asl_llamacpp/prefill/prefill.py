@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ..engine.binding import Engine
 from ..policies import Policy
@@ -37,7 +38,8 @@ class _Prefill:
         self.known, self.document = known, document
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
         scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
-        self.selector = policy.selector(Prompt(len(tokens), len(self.layers), scored))
+        texts = partial(engine.vocabulary.texts, tokens)
+        self.selector = policy.selector(Prompt(len(tokens), len(self.layers), scored, texts))
         self.window = min(policy.window, len(tokens))
         self.kernel = policy.kernel
         # the first of two passes leaves nothing behind, once it is sure that there will be a second one

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 Reference: TypeAlias = Literal["first", "peak"]
 Heads: TypeAlias = Literal["sum", "max"]
+Units: TypeAlias = Literal["tokens", "sentences"]
 Layer: TypeAlias = int | Literal["auto"]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from .arrays import Floats, Ints
+
+Choose: TypeAlias = Callable[[Floats, int, int], Ints]
+"""Of the past tokens' scores, float32 [n_past], how many to keep, and the window: the positions kept, int32, sorted."""
 
 
 def rank(scores: Floats) -> Ints:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .arrays import Floats, Ints
 from .parameters import RuleParameters
-from .ranks import rank, rank_variance, selected_positions
+from .ranks import Choose, rank, rank_variance, selected_positions
 from .scores import token_scores
 
 
@@ -36,7 +36,8 @@ class Selector:
     """The rule over one prefill: shown each layer in turn, it says after which one to select, and what.
 
     `policy` must be resolved; `n_tokens` is the prompt's length. `scored_layers` names the layers that give
-    scores, None meaning all of them; sliding-window layers give none, and are left out of the variance.
+    scores, None meaning all of them; sliding-window layers give none, and are left out of the variance. `choose`
+    makes the set of the scores once the layer is known; the ranks, and so the rule, are always those of tokens.
 
     After each `observe`, by layer: `variance` (V_l), `union_size`, and `relative_variance` (V_l / V_ref),
     whose first entry is 1.0. V_ref is the first V, or with `reference="peak"` the largest so far. If V_ref is 0
@@ -45,11 +46,18 @@ class Selector:
 
     products = False
 
-    def __init__(self, policy: RuleParameters, n_tokens: int, scored_layers: Iterable[int] | None = None) -> None:
+    def __init__(
+        self,
+        policy: RuleParameters,
+        n_tokens: int,
+        scored_layers: Iterable[int] | None = None,
+        choose: Choose = selected_positions,
+    ) -> None:
         if isinstance(policy.l_min, str) or isinstance(policy.l_max, str):
             raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
         self.policy = policy
         self.n_tokens = n_tokens
+        self.choose = choose
         self.prunes = n_tokens > policy.select_k
         self.decision: Decision | None = None
         self.variance: dict[int, float] = {}
@@ -180,6 +188,6 @@ class Selector:
 
     def _select(self, layer: int, reason: str, forced: bool) -> Decision:
         scores = self._scores[-1] if len(self._scores) == 1 else np.max(list(self._scores), axis=0)
-        positions = selected_positions(scores, self._top, self.policy.window)
+        positions = self.choose(scores, self._top, self.policy.window)
         self.decision = Decision(layer, positions, reason, forced, scores)
         return self.decision

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from .arrays import Floats
-from .ranks import selected_positions
+from .ranks import Choose, selected_positions
 from .rule import Decision
 
 
@@ -67,6 +67,7 @@ class OneLayer:
         score: makes of a layer's window sums, float32 [n_head, n_tokens], the scores of the past tokens, float32
             [n_tokens - window]: the best are kept.
         products: window sums are inner products of the last queries and all keys, instead of softmax attention.
+        choose: makes the set of the scores.
     """
 
     earliest = 0
@@ -80,9 +81,10 @@ class OneLayer:
         scored: Sequence[int],
         score: Callable[[Floats], Floats],
         products: bool = False,
+        choose: Choose = selected_positions,
     ) -> None:
         self.given, self.select_k, self.n_tokens = layer, select_k, n_tokens
-        self.score, self.products = score, products
+        self.score, self.products, self.choose = score, products, choose
         self.prunes = n_tokens > select_k and bool(scored)
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}
@@ -117,6 +119,6 @@ class OneLayer:
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
         window = self.n_tokens - len(scores)
-        positions = selected_positions(scores, self.select_k - window, window)
+        positions = self.choose(scores, self.select_k - window, window)
         self.decision = Decision(layer, positions, f"fixed by layer={self.given}", forced=True, scores=scores)
         return self.decision

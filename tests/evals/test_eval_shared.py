@@ -18,6 +18,8 @@ from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.evals.signals import COMBINED, combined
 from asl_llamacpp.policies import ASL, parse_policy
 from asl_llamacpp.selection.ranks import selected_positions
+from asl_llamacpp.selection.unit_scores import selected_units
+from asl_llamacpp.selection.units import unit_starts
 
 TAIL = 32
 N = 300
@@ -38,6 +40,10 @@ WAYS: dict[str, tuple[str, int | None]] = {
     "fastkv+budget": ("fastkv:select_k=128", 128),
     "snapkv": ("snapkv:budget=128", None),
     "gemfilter": ("gemfilter:select_k=128", None),
+    "sentences": (f"{RULE},units=sentences", None),
+    "fastkv, sentences": ("fastkv:layer=20,select_k=128,heads=max,score_layers=2,units=sentences", None),
+    "gemfilter, sentences": ("gemfilter:select_k=128,units=sentences", None),
+    "two passes, sentences": ("asl-2pass:select_k=128,tau=0.6,units=sentences", None),
     "two passes": ("asl-2pass:select_k=128,tau=0.6", None),
 }
 
@@ -108,6 +114,26 @@ def test_scores_combined_by_the_policy_are_those_of_the_ablation(shared: SharedL
     np.testing.assert_array_equal(shared.llm.last_prefill.selected, selected)
     paper = selected_positions(combined(shared.prompt.window_sums(32)[:18], 32, 7, "sum"), 128 - 32, 32)
     assert (paper != selected).any()
+
+
+@pytest.mark.parametrize("policy", ["asl:layer=17", "fastkv:layer=17", "asl-2pass:layer=17"])
+def test_sentences_are_those_of_the_prompts_text(shared: SharedLlama, policy: str) -> None:
+    """The set is the one that the recorded scores and the tokens' texts give; but one unit is kept in part."""
+    tokens = PROMPTS[0]
+    shared.set_policy(parse_policy(f"{policy},select_k=128,heads=max,score_layers=2,units=sentences"))
+    shared.llm.eval(tokens)
+    assert shared.prompt is not None and shared.llm.last_prefill is not None
+    report = shared.llm.last_prefill
+    texts = [shared.llm.detokenize([token]) for token in tokens]
+    starts = unit_starts(texts)
+    assert len(starts) > 12
+    scores = combined(shared.prompt.window_sums(32)[:18], 32, 7, "max")
+    before = combined(shared.prompt.window_sums(32)[:17], 32, 7, "max")
+    expected = selected_units(np.maximum(scores, before), 128 - 32, 32, starts)
+    assert report.selected is not None and report.selected.tolist() == expected.tolist()
+    kept = np.isin(np.arange(N - 32), report.selected)
+    shares = [kept[a:b].mean() for a, b in zip(starts, np.append(starts[1:], N), strict=True) if a < N - 32]
+    assert sum(0 < share < 1 for share in shares) <= 1
 
 
 @pytest.mark.parametrize(("load", "tokens"), [(load_real, PROMPTS[1]), (load, PROMPTS[2])], ids=("second", "third"))

@@ -3,7 +3,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from asl_llamacpp.policies import ASL, POLICIES, Full, parse_policy
+from asl_llamacpp.policies import ASL, POLICIES, ASL2Pass, FastKV, Full, GemFilter, Policy, parse_policy
+from asl_llamacpp.policies.answers import Prompt
 
 
 def test_defaults_are_the_papers() -> None:
@@ -197,3 +198,47 @@ def test_resolving_twice_changes_nothing(name: str, n_layer: int) -> None:
     resolved = parse_policy(name).resolve(n_layer)  # type: ignore[union-attr]
     assert resolved.resolve(n_layer) == resolved
     assert "auto" not in str(resolved)
+
+
+@pytest.mark.parametrize("policy", [ASL, ASL2Pass, FastKV, GemFilter])
+def test_units_of_every_policy_that_selects(policy: type[Policy]) -> None:
+    assert policy().units == "tokens"  # type: ignore[attr-defined]
+    made = parse_policy(f"{policy.name}:units=sentences,select_k=64")
+    assert made == policy(units="sentences", select_k=64)  # type: ignore[call-arg]
+    assert str(made) == f"{policy.name}:select_k=64,units=sentences"
+    assert parse_policy(str(made)) == made
+    for wrong in ("words", 3, None):
+        with pytest.raises(ValueError, match="units must be 'tokens' or 'sentences', not "):
+            policy(units=wrong)  # type: ignore[call-arg]
+    for n_tokens, prunes in ((64, False), (65, True)):
+        assert made.selector(Prompt(n_tokens, 30, range(30))).prunes is prunes
+
+
+@pytest.mark.parametrize("policy", [ASL, FastKV])
+def test_how_attention_is_combined(policy: type[ASL] | type[FastKV]) -> None:
+    """One that selects at one layer takes each token's maximum over heads and layers, however it is called."""
+    sums = np.random.default_rng(0).random((12, 4, 200), dtype=np.float32)
+    made = policy(layer=11, kernel=1, select_k=64, heads="max", score_layers=3)
+    selector = made.selector(Prompt(200, 30, range(30)))
+    assert selector.first_scored_layer == 9
+    for il in range(9):
+        selector.observe(il)
+    decision = [selector.observe(il, sums[il]) for il in (9, 10, 11)][-1]
+    assert decision is not None
+    np.testing.assert_array_equal(decision.scores, sums[9:12, :, :168].max(axis=(0, 1)))
+
+
+def test_sentences_need_the_prompts_texts() -> None:
+    """And they are asked for once, when the set is made."""
+    policy, sums = parse_policy("fastkv:layer=0,window=2,kernel=1,select_k=5,units=sentences"), np.zeros((1, 12))
+    sums[0, 6:8] = 1, 2
+    texts = [b"A", b" b", b".", b" C", b" d", b".", b" E", b" f", b".", b" G", b"?", b"!"]
+    calls: list[int] = []
+    prompt = Prompt(12, 30, range(30), lambda: calls.append(1) or texts)  # type: ignore[func-returns-value]
+    selector = policy.selector(prompt)
+    assert not calls
+    decision = selector.observe(0, sums.astype(np.float32))
+    assert decision is not None and decision.positions.tolist() == [6, 7, 8, 10, 11]
+    assert prompt.unit_starts.tolist() == [0, 3, 6, 9] and len(calls) == 1
+    with pytest.raises(ValueError, match="needs the texts of the prompt's tokens"):
+        policy.selector(Prompt(12, 30, range(30))).observe(0, sums.astype(np.float32))
