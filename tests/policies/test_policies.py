@@ -232,7 +232,7 @@ def test_sentences_need_the_prompts_texts() -> None:
     """And they are asked for once, when the set is made."""
     policy, sums = parse_policy("fastkv:layer=0,window=2,kernel=1,select_k=5,units=sentences"), np.zeros((1, 12))
     sums[0, 6:8] = 1, 2
-    texts = [b"A", b" b", b".", b" C", b" d", b".", b" E", b" f", b".", b" G", b"?", b"!"]
+    texts = [b"One", b" two", b".", b" Six", b" ten", b".", b" Red", b" ink", b".", b" Why", b"?", b"!"]
     calls: list[int] = []
     prompt = Prompt(12, 30, range(30), lambda: calls.append(1) or texts)  # type: ignore[func-returns-value]
     selector = policy.selector(prompt)
