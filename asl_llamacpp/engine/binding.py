@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator, Sequence
-from operator import index
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from cffi import FFI
 
+from .arguments import int32, int32s, room
 from .kinds import (
+    EACH_HEAD,
     ERRORS,
+    INVALID,
     OK,
     Bytes,
     EngineError,
@@ -23,10 +25,12 @@ from .kinds import (
     LayerShape,
     PrefillAborted,
     Progress,
+    Reduction,
     UnsupportedModelError,
 )
 from .library import library_path
 from .vocabulary import Vocabulary
+from .window_scores import AskedScores
 
 __all__ = ["Engine", "EngineError", "EngineInfo", "LayerInfo", "LayerShape", "PrefillAborted", "UnsupportedModelError"]
 
@@ -44,31 +48,6 @@ lib: Any = ffi.dlopen(str(library_path()))
 
 def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _int32(value: int) -> int:
-    """A Python integer that C can take; one that it cannot take is no valid argument of any function here."""
-    value = index(value)
-    if not -(2**31) <= value < 2**31:
-        raise ValueError(f"{value} is no 32-bit integer")
-    return value
-
-
-def _int32s(name: str, values: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{name} must be a list of integers, not {array.dtype} {list(array.shape)}")
-    if array.size and not (int(array.min()) >= -(2**31) and int(array.max()) < 2**31):
-        raise ValueError(f"{name} must be 32-bit integers, not up to {array.max()} and down to {array.min()}")
-    return np.ascontiguousarray(array, dtype=np.int32)
-
-
-def _room(name: str, array: npt.NDArray[Any], dtype: type[np.generic]) -> Any:
-    """The array's memory, for C to write to."""
-    if array.dtype != dtype or not array.flags.c_contiguous or not array.flags.writeable:
-        kind = np.dtype(dtype).name
-        raise ValueError(f"{name} is written to: it must be a writable, contiguous array of {kind}, not {array.dtype}")
-    return ffi.from_buffer("float[]" if dtype is np.float32 else "uint8_t[]", array)
 
 
 def model_error(model: Any) -> str | None:
@@ -123,6 +102,7 @@ class Engine:
         self._ctx = ffi.cast("struct llama_context *", _address(ctx))
         self.vocabulary = Vocabulary(ctx)
         self._raised: BaseException | None = None
+        self._scores: dict[int, npt.NDArray[np.float32]] = {}
         self.running = False
         """Within `run`: the context must not be closed."""
         self.progress = progress
@@ -149,39 +129,58 @@ class Engine:
 
     def begin(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int) -> None:
         """Start a prefill at position 0; what the context held is dropped. `headroom`: spare cells per layer."""
-        ids = _int32s("tokens", tokens)
+        ids = int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)
-        self._check(lib.llama_layerwise_begin(self._ctx, buffer, len(ids), _int32(window), _int32(headroom)))
+        self._check(lib.llama_layerwise_begin(self._ctx, buffer, len(ids), int32(window), int32(headroom)))
 
-    def run(self, il_begin: int, il_end: int, scores: bool = False, products: bool = False) -> None:
+    def run(self, il_begin: int, il_end: int, scores: bool | Reduction | Mapping[int, Reduction] = False) -> None:
         """Run layers il_begin <= il < il_end over all ubatches of the kept tokens.
 
-        `scores` computes the window's softmax attention for `scores()`, `products` plain inner products instead.
+        `scores`: what of the window's attention to compute for `scores()`, by layer; or the same of every layer that
+        gives some, True being that of each head.
         """
+        begin, end = int32(il_begin), int32(il_end)
+        if self.running:
+            raise ValueError("layers are running: wait until they are done")
+        asked = self._asked(scores, begin, end)
         # set for this run alone: another engine on the same context may have come and gone
         lib.llama_layerwise_set_progress(self._ctx, self._callback, ffi.NULL)
         self.running = True
         try:
-            scoring = 2 if products else int(scores)
-            status = lib.llama_layerwise_run(self._ctx, _int32(il_begin), _int32(il_end), scoring)
+            status = lib.llama_layerwise_run(self._ctx, begin, end, asked.structs, len(asked.structs))
         finally:
             self.running = False
             lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
+        if status != INVALID:
+            self._scores = asked.by_layer if status == OK else {}
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
         self._check(status)
 
+    def _asked(self, scores: bool | Reduction | Mapping[int, Reduction], il_begin: int, il_end: int) -> AskedScores:
+        info = self.info()
+        if not isinstance(scores, Mapping):
+            reduction = EACH_HEAD if isinstance(scores, bool) else scores
+            layers = range(max(il_begin, 0), min(il_end, info.n_layer)) if scores else ()
+            scores = {il: reduction for il in layers if self.layer(il).gives_scores}
+        return AskedScores(ffi, scores, {il: self.layer(il) for il in scores}, info)
+
     def scores(self, il: int) -> npt.NDArray[np.float32]:
-        """Window attention of layer `il`: float32 [n_head, m], rows of the w window queries summed."""
-        layer = self.layer(il)
-        out = np.empty((layer.n_head, self.info().n_kept), dtype=np.float32)
-        self._check(lib.llama_layerwise_scores(self._ctx, il, ffi.from_buffer("float[]", out), out.size))
-        return out
+        """Window attention of layer `il`, which the last run was asked for: float32, of the shape of its `Reduction`.
+
+        [n_head, m] where nothing else was said: each head's, summed over the window's queries.
+        """
+        if self.running:
+            raise ValueError("layers are running: wait until they are done")
+        self.layer(il)
+        if il not in self._scores or self.info().n_tokens == 0:
+            raise ValueError(f"layer {il} has no scores: the last run was not asked for them")
+        return self._scores[il]
 
     def keep(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""
-        kept = _int32s("positions", positions)
+        kept = int32s("positions", positions)
         self._check(lib.llama_layerwise_keep(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept)))
 
     def compress(self, il: int, cells: npt.NDArray[np.integer[Any]]) -> None:
@@ -192,13 +191,13 @@ class Engine:
         kept = np.asarray(cells)
         if kept.ndim != 2:
             raise ValueError(f"cells must be [n_head_kv, B], not {list(kept.shape)}")
-        flat = _int32s("cells", kept.ravel())
+        flat = int32s("cells", kept.ravel())
         n_head_kv, n_cells = kept.shape
         self._check(lib.llama_layerwise_compress(self._ctx, il, ffi.from_buffer("int32_t[]", flat), n_head_kv, n_cells))
 
     def hold(self, n_held: int) -> None:
         """Hold the first `n_held` tokens, as they are now, for `resume`; before any `keep` or `compress`."""
-        self._check(lib.llama_layerwise_hold(self._ctx, _int32(n_held)))
+        self._check(lib.llama_layerwise_hold(self._ctx, int32(n_held)))
 
     def restore(
         self,
@@ -211,12 +210,12 @@ class Engine:
         `hidden`: float32 [n_held, n_embd] after the last of these layers, None if all layers have run. The KV comes
         layer by layer, with `put_kv`.
         """
-        ids = _int32s("tokens", tokens)
+        ids = int32s("tokens", tokens)
         states = None if hidden is None else np.ascontiguousarray(hidden, dtype=np.float32)
         data = ffi.NULL if states is None else ffi.from_buffer("float[]", states)
         size = 0 if states is None else states.size
         buffer = ffi.from_buffer("int32_t[]", ids)
-        self._check(lib.llama_layerwise_restore(self._ctx, buffer, len(ids), _int32(il_held), data, size))
+        self._check(lib.llama_layerwise_restore(self._ctx, buffer, len(ids), int32(il_held), data, size))
 
     def resume(
         self, n_held: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int
@@ -226,37 +225,35 @@ class Engine:
         The layers that the held tokens have run through (`info().il_held`) come first: in one run if their KV is
         in the cache (`info().held_in_cache`), else each by itself, after `put_kv`.
         """
-        ids = _int32s("tokens", tokens)
+        ids = int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)
-        status = lib.llama_layerwise_resume(
-            self._ctx, _int32(n_held), buffer, len(ids), _int32(window), _int32(headroom)
-        )
+        status = lib.llama_layerwise_resume(self._ctx, int32(n_held), buffer, len(ids), int32(window), int32(headroom))
         self._check(status)
 
     def get_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
         """Copy K and V of layer `il`, from position `first` on, into uint8 [m, k_bytes] and [m, v_bytes]."""
-        buffers = _room("k", k, np.uint8), k.size, _room("v", v, np.uint8), v.size
-        self._check(lib.llama_layerwise_get_kv(self._ctx, _int32(il), _int32(first), len(k), *buffers))
+        buffers = room(ffi, "k", k, np.uint8), k.size, room(ffi, "v", v, np.uint8), v.size
+        self._check(lib.llama_layerwise_get_kv(self._ctx, int32(il), int32(first), len(k), *buffers))
 
     def put_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
         """Give layer `il`, the next one to run, the held tokens' K and V from position `first` on; see `get_kv`."""
         buffers = ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
-        self._check(lib.llama_layerwise_put_kv(self._ctx, _int32(il), _int32(first), *buffers))
+        self._check(lib.llama_layerwise_put_kv(self._ctx, int32(il), int32(first), *buffers))
 
     def get_hidden(self, out: npt.NDArray[np.float32]) -> None:
         """Copy hidden states of the first tokens into float32 [m, n_embd].
 
         Of the prefill in progress, after the layers that have run; without one, of the held tokens.
         """
-        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), _room("out", out, np.float32), out.size))
+        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), room(ffi, "out", out, np.float32), out.size))
 
     def park(self, number: int) -> None:
         """Put the held document away on its device, under a number that is free; the context is empty afterwards."""
-        self._check(lib.llama_layerwise_park(self._ctx, _int32(number)))
+        self._check(lib.llama_layerwise_park(self._ctx, int32(number)))
 
     def unpark(self, number: int) -> None:
         """Hold a parked document again; what the context held is dropped."""
-        self._check(lib.llama_layerwise_unpark(self._ctx, _int32(number)))
+        self._check(lib.llama_layerwise_unpark(self._ctx, int32(number)))
 
     def set_aside(self) -> bool:
         """End the prefill in progress, and keep the held document; False if there is none that could be kept."""
@@ -264,7 +261,7 @@ class Engine:
 
     def drop(self, number: int) -> None:
         """Free a parked document."""
-        self._check(lib.llama_layerwise_drop(self._ctx, _int32(number)))
+        self._check(lib.llama_layerwise_drop(self._ctx, int32(number)))
 
     def make_room(self, n_tokens: int, headroom: int) -> None:
         """Room for `n_tokens` more than the context holds, and, if there is memory, `headroom` cells after them.
@@ -272,7 +269,7 @@ class Engine:
         Tokens that are decoded then do not enlarge the KV cache chunk by chunk. MemoryError leaves the context as it
         is.
         """
-        self._check(lib.llama_layerwise_make_room(self._ctx, _int32(n_tokens), _int32(headroom)))
+        self._check(lib.llama_layerwise_make_room(self._ctx, int32(n_tokens), int32(headroom)))
 
     def end(self) -> None:
         """Finish after the last layer; the context decodes from position n."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,34 @@ ERRORS: dict[int, type[Exception]] = {
 }
 
 
+Combining: TypeAlias = Literal["each", "sum", "max"]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What the device makes of a layer's window scores before they come to the host. n tokens, the window included.
+
+    combining  "each": nothing, float32 [n_heads, n]; "sum": the heads are added up, [1, n]; "max": each head is
+               averaged over `kernel` neighbours, zeros counting at the borders, and the largest average of any head
+               is taken, [n - window]: the window's own columns are dropped before
+    kernel     of "max", odd, 1 to 4095
+    heads      the query heads to look at, strictly increasing; empty: all of them
+    products   inner products of queries and keys, instead of softmax attention
+    """
+
+    combining: Combining = "each"
+    kernel: int = 1
+    heads: tuple[int, ...] = ()
+    products: bool = False
+
+    def __post_init__(self) -> None:
+        if self.combining not in get_args(Combining):
+            raise ValueError(f"combining must be one of {', '.join(get_args(Combining))}, not {self.combining!r}")
+
+
+EACH_HEAD = Reduction()
+
+
 @dataclass(frozen=True)
 class LayerInfo:
     """One layer's KV: cells in use and allocated, bytes of K and V (`k_bytes`, `v_bytes`: of one cell), heads.
@@ -53,6 +82,11 @@ class LayerInfo:
     n_head_kv: int
     is_swa: bool
     is_compressed: bool
+
+    @property
+    def gives_scores(self) -> bool:
+        """It has attention, and all tokens see all earlier ones."""
+        return not self.is_swa and self.n_head_kv > 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +108,7 @@ class EngineInfo:
     n_head: int
     n_tokens: int
     n_kept: int
+    n_window: int
     il_next: int
     n_groups: int
     kv_bytes: int

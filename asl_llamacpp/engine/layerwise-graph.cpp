@@ -48,8 +48,6 @@ void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * 
 
         ggml_graph_clear(g.gf);
 
-        scores.clear();
-
         seen_begin = true;
         return;
     }
@@ -61,28 +59,6 @@ void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * 
     seen_end = true;
 
     throw llama_layerwise_stop();
-}
-
-// [n_kv, n, n_head] -> [n_kv, 1, n_head], by adding the halves: transposing for ggml_sum_rows costs more than the rest
-static ggml_tensor * sum_window(ggml_context * ctx0, ggml_tensor * cur) {
-    const auto rows = [ctx0](ggml_tensor * t, int64_t i, int64_t n) {
-        return ggml_view_3d(ctx0, t, t->ne[0], n, t->ne[2], t->nb[1], t->nb[2], i*t->nb[1]);
-    };
-
-    ggml_tensor * odd = nullptr;
-
-    while (cur->ne[1] > 1) {
-        const int64_t n = cur->ne[1]/2;
-
-        if (cur->ne[1] % 2 == 1) {
-            ggml_tensor * last = rows(cur, 2*n, 1);
-            odd = odd ? ggml_add(ctx0, odd, last) : ggml_cont(ctx0, last);
-        }
-
-        cur = ggml_add(ctx0, rows(cur, 0, n), rows(cur, n, n));
-    }
-
-    return odd ? ggml_add(ctx0, cur, odd) : cur;
 }
 
 const llama_layerwise_pass::mask_t * llama_layerwise_pass::mask_of(int il) const {
@@ -128,19 +104,27 @@ void llama_layerwise_pass::on_attn(
         kq_mask = use_mask(g.ctx0, *mask, k->ne[1], g.n_tokens);
     }
 
-    if (i_window < 0) {
+    auto * scores = wanted_of(il);
+    if (!scores) {
         return;
     }
 
-    if (!products && (kq_b != nullptr || kq_mask == nullptr)) {
+    if (!scores->is_products() && (kq_b != nullptr || kq_mask == nullptr)) {
         error = "the attention of layer " + std::to_string(il) + " has a bias that window scores cannot include";
         throw llama_layerwise_stop();
     }
 
-    build_scores(g, q, k, kq_mask, sinks, kq_scale, il);
+    build_scores(*scores, g, q, k, kq_mask, sinks, kq_scale, il);
+}
+
+llama_layerwise_wanted * llama_layerwise_pass::wanted_of(int il) {
+    const auto it = std::find_if(wanted.begin(), wanted.end(), [il](const auto & w) { return w.what.il == il; });
+
+    return i_window < 0 || it == wanted.end() ? nullptr : &*it;
 }
 
 void llama_layerwise_pass::build_scores(
+              llama_layerwise_wanted & scores,
         const llm_graph_context & g,
               ggml_tensor * q,
               ggml_tensor * k,
@@ -174,7 +158,7 @@ void llama_layerwise_pass::build_scores(
         ggml_tensor * kq = ggml_mul_mat(ctx0, k, q_cur);
         ggml_prec_set_acc(kq, GGML_PREC_F32);
 
-        if (!products) {
+        if (!scores.is_products()) {
             // the same logit transformations as in build_attn_mha
             if (g.arch == LLM_ARCH_GROK) {
                 kq = ggml_scale(ctx0, ggml_tanh(ctx0, ggml_scale(ctx0, kq, hparams.f_attn_out_scale/cap)), cap);
@@ -190,18 +174,19 @@ void llama_layerwise_pass::build_scores(
             ggml_soft_max_add_sinks(kq, sinks);
         }
 
-        ggml_tensor * cur = sum_window(ctx0, kq);
+        ggml_tensor * cur = llama_layerwise_add_rows(ctx0, kq);
 
         sum = sum ? ggml_add(ctx0, sum, cur) : cur;
     }
 
-    sum = ggml_reshape_2d(ctx0, sum, n_kv, n_head);
-    ggml_format_name(sum, "window_scores-%d", il);
-    ggml_set_output(sum);
+    scores.t = scores.combine(g, ggml_reshape_2d(ctx0, sum, n_kv, n_head));
 
-    ggml_build_forward_expand(g.gf, sum);
+    if (scores.t) {
+        ggml_format_name(scores.t, "window_scores-%d", il);
+        ggml_set_output(scores.t);
 
-    scores.push_back({ il, sum });
+        ggml_build_forward_expand(g.gf, scores.t);
+    }
 }
 
 void llama_layerwise_pass::use_inputs(llm_graph_result & res) const {
@@ -258,7 +243,10 @@ bool llama_layerwise_pass::verify(ggml_cgraph * gf) {
 }
 
 ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_graph_params & params) {
-    scores.clear();
+    for (auto & scores : wanted) {
+        scores.t = nullptr;
+    }
+
     masks_used.clear();
     error.clear();
 

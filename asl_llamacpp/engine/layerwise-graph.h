@@ -3,6 +3,8 @@
 // Layer-wise graphs: what the hooks in llama-graph.cpp and llama-context.cpp call while a layer-wise prefill builds
 // the graph of one ubatch for a range of layers.
 
+#include "layerwise-scores.h"
+
 #include "llama-graph.h"
 
 #include <cstdint>
@@ -28,8 +30,8 @@ struct llama_layerwise_pass {
     // the first row of the ubatch that belongs to the observation window, -1 to compute no scores
     int64_t i_window = -1;
 
-    // inner products instead of attention
-    bool products = false;
+    // the scores to compute
+    std::vector<llama_layerwise_wanted> wanted;
 
     // of each layer of the range: the prompt's causal mask on its device, see layerwise-mask.h, nullptr where the graph's own
     // is filled; this ubatch's part of each row begins at byte mask_offs
@@ -40,13 +42,6 @@ struct llama_layerwise_pass {
 
     std::vector<mask_t> masks;
     size_t              mask_offs = 0;
-
-    struct scores_t {
-        int32_t       il;
-        ggml_tensor * t; // [n_kv, n_head]
-    };
-
-    std::vector<scores_t> scores;
 
     // set by build() when the graph of this model cannot be cut at the range's borders
     std::string error;
@@ -88,8 +83,11 @@ private:
 
     ggml_tensor * mask_rows(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t row, int64_t n_rows) const;
 
-    // sets scores of layer il
+    // nullptr if the graph computes no scores of layer il
+    llama_layerwise_wanted * wanted_of(int il);
+
     void build_scores(
+                  llama_layerwise_wanted & scores,
             const llm_graph_context & g,
                   ggml_tensor * q,
                   ggml_tensor * k,

@@ -11,6 +11,7 @@ llama_layerwise_info llama_layerwise::info() const {
         /*.n_head        =*/ (int32_t) ctx.model.hparams.n_head(),
         /*.n_tokens      =*/ n_prompt,
         /*.n_kept        =*/ (int32_t) tokens.size() + n_before,
+        /*.n_window      =*/ active ? n_window : 0,
         /*.il_next       =*/ il_next,
         /*.n_groups      =*/ (int32_t) mem.get_groups().size(),
         /*.kv_bytes      =*/ mem.bytes(),

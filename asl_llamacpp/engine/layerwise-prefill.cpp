@@ -73,6 +73,16 @@ void llama_layerwise::check() {
         pass.hidden   = ggml_new_tensor_2d(ctx_hidden.get(), GGML_TYPE_F32, ctx.model.hparams.n_embd, 1);
         pass.i_window = 0;
 
+        if (llama_layerwise_gives_scores(ctx.model.hparams, il)) {
+            llama_layerwise_wanted scores;
+
+            scores.what.il = il;
+            scores.n_heads = scores.what.n_out = ctx.model.hparams.n_head(il);
+            scores.n_cells = 1;
+
+            pass.wanted = { scores };
+        }
+
         build_unused(pass, ubatch, mctx.get(), false);
 
         ggml_reset(ctx_hidden.get());
@@ -223,7 +233,6 @@ void llama_layerwise::reset(bool clear_memory) {
 
     tokens.clear();
     pos.clear();
-    scores.clear();
 
     hidden = llama_layerwise_hidden();
     mask   = llama_layerwise_mask();

@@ -67,13 +67,6 @@ struct llama_layerwise {
     llama_layerwise_mask   mask;
     llama_layerwise_inputs inputs;
 
-    struct scores_t {
-        int32_t n_cells;
-        std::vector<float> data; // [n_head, n_cells]
-    };
-
-    std::map<int32_t, scores_t> scores;
-
     // a document that several prompts begin with
 
     struct held_t {
@@ -105,7 +98,7 @@ struct llama_layerwise {
     void check();
 
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
-    void run(int32_t il_begin, int32_t il_end, int32_t scoring);
+    void run(int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores);
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
     void hold(int32_t n_held);
@@ -181,7 +174,7 @@ private:
     // the backend that computes on the device of such buffers
     ggml_backend_t backend_of(ggml_backend_buffer_type_t buft) const;
 
-    void run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place);
+    void run_layers(int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores, bool in_place);
 
     // give the layers of a run the prompt's mask and its tokens' inputs, if the group's cells are such that they will do
     void place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass);
@@ -197,6 +190,5 @@ private:
 
     void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
 
-    void read_scores(const llama_layerwise_pass & pass);
     void read_logits(const llm_graph_result & res);
 };

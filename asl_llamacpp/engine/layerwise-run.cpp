@@ -106,7 +106,7 @@ struct llama_layerwise::running_t {
     llama_layerwise & lw;
 };
 
-void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
+void llama_layerwise::run(int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores) {
     require_active();
 
     if (il_begin != il_next) {
@@ -114,10 +114,6 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     }
     if (il_end <= il_begin || il_end > n_layer()) {
         llama_layerwise_invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
-    }
-
-    if (scoring < LLAMA_LAYERWISE_SCORING_NONE || scoring > LLAMA_LAYERWISE_SCORING_PRODUCTS) {
-        llama_layerwise_invalid("there is no scoring " + std::to_string(scoring));
     }
 
     const bool in_place = n_before > 0 && held.in_cache;
@@ -129,12 +125,18 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
         llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
     }
 
-    scores.clear();
+    const int64_t n_tokens = tokens.size();
+    const int64_t n_ubatch = ctx.cparams.n_ubatch;
+
+    const bool in_parts = (n_tokens - n_window)/n_ubatch != (n_tokens - 1)/n_ubatch;
+
+    auto wanted = llama_layerwise_check_scores(
+        ctx.model.hparams, scores, n_scores, il_begin, il_end, n_before + n_tokens, n_window, in_parts);
 
     {
         const running_t guard(*this);
 
-        run_layers(il_begin, il_end, scoring, in_place);
+        run_layers(il_begin, il_end, std::move(wanted), in_place);
     }
 
     if (aborted) {
@@ -142,7 +144,8 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, int32_t scoring) {
     }
 }
 
-void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scoring, bool in_place) {
+void llama_layerwise::run_layers(
+        int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores, bool in_place) {
     const size_t n_tokens = tokens.size();
     const size_t n_ubatch = ctx.cparams.n_ubatch;
 
@@ -172,7 +175,7 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
     pass.il_end   = il_end;
     pass.n_layer  = n_layer();
     pass.hidden   = hidden.t;
-    pass.products = scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS;
+    pass.wanted   = std::move(scores);
 
     const int64_t n_past = group.n_used();
 
@@ -201,14 +204,18 @@ void llama_layerwise::run_layers(int32_t il_begin, int32_t il_end, int32_t scori
 
         pass.i_token   = i0;
         pass.mask_offs = mask.offset(n_past + i0);
-        pass.i_window  = scoring && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
+        pass.i_window  = !pass.wanted.empty() && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
 
         pace.after(i0/n_ubatch);
 
         if (pass.i_window >= 0) {
-            read_scores(pass);
+            ggml_backend_sched_synchronize(ctx.sched.get());
+
+            for (auto & wanted : pass.wanted) {
+                wanted.read(i0 <= i_window, i0 + n == n_tokens);
+            }
         }
     }
 
@@ -357,33 +364,6 @@ void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_
 
     if (output) {
         read_logits(*res);
-    }
-}
-
-void llama_layerwise::read_scores(const llama_layerwise_pass & pass) {
-    ggml_backend_sched_synchronize(ctx.sched.get());
-
-    const int64_t n_tokens = n_before + (int64_t) tokens.size();
-
-    std::vector<float> row_data;
-
-    for (const auto & [il, t] : pass.scores) {
-        const int64_t n_kv   = t->ne[0];
-        const int64_t n_head = t->ne[1];
-
-        row_data.resize(n_kv*n_head);
-        ggml_backend_tensor_get(t, row_data.data(), 0, row_data.size()*sizeof(float));
-
-        auto & dst = scores[il];
-        dst.n_cells = n_tokens;
-        dst.data.resize(n_head*n_tokens);
-
-        // the window may span several ubatches, each seeing the cells so far: the sums add up
-        for (int64_t h = 0; h < n_head; ++h) {
-            for (int64_t i = 0; i < std::min(n_kv, n_tokens); ++i) {
-                dst.data[h*n_tokens + i] += row_data[h*n_kv + i];
-            }
-        }
     }
 }
 

@@ -4,7 +4,6 @@
 
 #include "llama-context.h"
 
-#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
@@ -71,25 +70,9 @@ int32_t llama_layerwise_begin(llama_context * ctx, const int32_t * tokens, int32
     return guard(ctx, [&](llama_layerwise & lw) { lw.begin(tokens, n_tokens, n_window, n_headroom); });
 }
 
-int32_t llama_layerwise_run(llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t scoring) {
-    return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scoring); });
-}
-
-int32_t llama_layerwise_scores(llama_context * ctx, int32_t il, float * out, int64_t n_out) {
-    return guard(ctx, [&](llama_layerwise & lw) {
-        if (lw.running) {
-            llama_layerwise_invalid("layers are running: wait until they are done");
-        }
-
-        const auto it = lw.scores.find(il);
-        if (it == lw.scores.end()) {
-            llama_layerwise_invalid("layer " + std::to_string(il) + " has no scores: it was not in the last run, or it is a sliding-window layer");
-        }
-        if (out == nullptr || n_out < (int64_t) it->second.data.size()) {
-            llama_layerwise_invalid("the scores of layer " + std::to_string(il) + " need room for " + std::to_string(it->second.data.size()) + " floats");
-        }
-        std::copy(it->second.data.begin(), it->second.data.end(), out);
-    });
+int32_t llama_layerwise_run(
+        llama_context * ctx, int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scores, n_scores); });
 }
 
 int32_t llama_layerwise_keep(llama_context * ctx, const int32_t * positions, int32_t n_positions) {

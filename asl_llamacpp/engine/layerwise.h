@@ -10,10 +10,9 @@
 //     llama_layerwise_defer_kv(false, false);
 //
 //     llama_layerwise_begin (ctx, tokens, n_tokens, n_window, n_headroom);
-//     llama_layerwise_run   (ctx, 0, 11, LLAMA_LAYERWISE_SCORING_ATTENTION);
-//     llama_layerwise_scores(ctx, 10, scores, n_scores);
+//     llama_layerwise_run   (ctx, 0, 11, scores, n_scores);
 //     llama_layerwise_keep  (ctx, positions, n_positions);
-//     llama_layerwise_run   (ctx, 11, n_layer, LLAMA_LAYERWISE_SCORING_NONE);
+//     llama_layerwise_run   (ctx, 11, n_layer, NULL, 0);
 //     llama_layerwise_end   (ctx);
 //
 // After llama_layerwise_end the context decodes as usual from position n_tokens, and llama_get_logits_ith(ctx, -1)
@@ -50,11 +49,31 @@ enum llama_layerwise_status {
     LLAMA_LAYERWISE_STATUS_FAILED      = 5, // the backend failed to compute
 };
 
-// what llama_layerwise_run computes beside the layers, for llama_layerwise_scores
+// what a head's score of a token is, summed over the window's queries
 enum llama_layerwise_scoring {
-    LLAMA_LAYERWISE_SCORING_NONE      = 0,
     LLAMA_LAYERWISE_SCORING_ATTENTION = 1, // softmax attention, as the architecture computes it
     LLAMA_LAYERWISE_SCORING_PRODUCTS  = 2, // inner products of queries and keys, nothing else
+};
+
+// how the heads' scores are combined on the device, before they come to the host; n_cells: the tokens that the layer ran
+// on, in their order
+enum llama_layerwise_combining {
+    LLAMA_LAYERWISE_COMBINING_EACH = 0, // they are not: [n_heads, n_cells]
+    LLAMA_LAYERWISE_COMBINING_SUM  = 1, // [n_cells]
+    LLAMA_LAYERWISE_COMBINING_MAX  = 2, // each head's averaged over kernel neighbours, zeros at the borders; of the heads'
+                                        // averages the largest. Without the window's columns: [n_cells - n_window]
+};
+
+// scores of one layer that llama_layerwise_run computes beside it
+struct llama_layerwise_scores {
+    int32_t         il;        // a layer of the run, without a sliding window
+    int32_t         scoring;   // an llama_layerwise_scoring
+    int32_t         combining; // an llama_layerwise_combining
+    int32_t         kernel;    // of COMBINING_MAX: odd
+    const int32_t * heads;     // query heads to look at, strictly increasing
+    int32_t         n_heads;   // 0: all of them
+    float *         out;       // where the scores go; undefined unless the run succeeds
+    int64_t         n_out;     // floats there, exactly as many as combining says
 };
 
 // the state of a context's layered KV cache
@@ -63,6 +82,7 @@ struct llama_layerwise_info {
     int32_t  n_head;        // query heads of the first layer
     int32_t  n_tokens;      // tokens of the prefill in progress, 0 when none is
     int32_t  n_kept;        // tokens that still go deeper, n_tokens before the first keep
+    int32_t  n_window;      // tokens of the observation window
     int32_t  il_next;       // the next layer to run
     int32_t  n_groups;      // groups of layers that share their cells
     uint64_t kv_bytes;      // bytes of all KV buffers, from the buffers themselves
@@ -127,13 +147,9 @@ LLAMA_API int32_t llama_layerwise_begin(
         struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
 // run the layers il_begin <= il < il_end on the tokens that were kept; il_begin must be il_next
-//   scoring: what to compute for the window's queries, an llama_layerwise_scoring
-LLAMA_API int32_t llama_layerwise_run(struct llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t scoring);
-
-// attention (or inner products) of layer il summed over the window's queries, row by row per query head:
-// [n_head, n_cells], the column being the index among the tokens that the layer ran on
-//   n_out: number of floats in out, at least n_head*n_cells
-LLAMA_API int32_t llama_layerwise_scores(struct llama_context * ctx, int32_t il, float * out, int64_t n_out);
+//   scores: those to compute, in the order of the layers, at most once a layer
+LLAMA_API int32_t llama_layerwise_run(
+        struct llama_context * ctx, int32_t il_begin, int32_t il_end, const struct llama_layerwise_scores * scores, int32_t n_scores);
 
 // let only the tokens at these prompt positions go deeper
 //   positions: strictly increasing, among the tokens kept so far, the window's tokens included

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..budget.kv_shape import KVShape
 from ..engine.binding import Engine
+from ..engine.kinds import Reduction
 from ..policies import Policy
 from ..policies.answers import Prompt
 from ..prefill.document_state import DocumentState, StateCopier, in_ram
@@ -53,7 +54,7 @@ class RecordedPrompt:
     def __init__(self, engine: Engine, shape: KVShape, n_embd: int, tokens: Sequence[int], tail: int) -> None:
         self.engine, self.shape, self.tokens = engine, shape, list(tokens)
         self.n_known = max(0, len(self.tokens) - tail)
-        self.scored = [il for il in range(len(shape.layers)) if not engine.layer(il).is_swa]
+        self.scored = [il for il in range(len(shape.layers)) if engine.layer(il).gives_scores]
         self._sums: dict[tuple[int, bool], list[Floats | None]] = {}
         if self.n_known == 0:
             return
@@ -102,7 +103,7 @@ class RecordedPrompt:
             for il in range(self.n_layer):
                 if n_known:
                     state.put(engine, il, n_known)
-                engine.run(il, il + 1, scores=il in self.scored, products=products and il in self.scored)
+                engine.run(il, il + 1, Reduction(products=products) if il in self.scored else False)
                 found.append(engine.scores(il) if il in self.scored else None)
         finally:
             engine.abort()
@@ -111,12 +112,13 @@ class RecordedPrompt:
     def depth(self, policy: Policy) -> int:
         """Layers that all tokens run through under a resolved `policy`: up to the selected one, or all.
 
-        The rule is applied to `window_sums`, which are those that a prefill from `state` computes.
+        The rule is applied to `window_sums`, whose heads a prefill from `state` adds up on the device: a token's score
+        may differ in its last digit.
         """
         selector = policy.selector(self.prompt)
         if not selector.prunes:
             return self.n_layer
-        for il, scores in enumerate(self.window_sums(policy.window, selector.products)):
+        for il, scores in enumerate(self.window_sums(policy.window, selector.reduction.products)):
             decision = selector.observe(il, scores)
             if decision is not None:
                 return decision.layer + 1

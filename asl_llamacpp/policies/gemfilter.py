@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from ..engine.kinds import Reduction
 from ..selection.arrays import Floats
 from ..selection.scores import pool
 from ..selection.selectors import OneLayer
@@ -55,10 +56,13 @@ class GemFilter(TwoPasses, InUnits):
 
     def selector(self, prompt: Prompt) -> OneLayer:
         layer = self.resolve(prompt.n_layer).latest_layer
-        choose = self.choose(prompt)
-        return OneLayer(layer, self.select_k, prompt.n_tokens, prompt.scored, self.score, products=True, choose=choose)
+        reduction, choose = Reduction("sum", products=True), self.choose(prompt)
+        return OneLayer(layer, self.select_k, prompt.n_tokens, prompt.scored, self.score, reduction, choose=choose)
 
     def score(self, products: Floats) -> Floats:
-        """The last token is no candidate: it stays, or there would be nothing to continue from."""
+        """From [n_head, n], or the heads' sum [1, n], to [n - 1].
+
+        The last token is no candidate: it stays, or there would be nothing to continue from.
+        """
         scores: Floats = pool(products, self.kernel).sum(axis=0)[:-1]
         return scores

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from ..engine.binding import Engine
+from ..engine.kinds import Reduction
 from ..policies import Policy
 from ..policies.answers import Prompt
 from ..selection.arrays import Floats, Ints
@@ -37,7 +39,7 @@ class _Prefill:
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
         self.known, self.document = known, document
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
-        scored = [il for il, layer in enumerate(self.layers) if not layer.is_swa]
+        scored = [il for il, layer in enumerate(self.layers) if layer.gives_scores]
         texts = partial(engine.vocabulary.texts, tokens)
         self.selector = policy.selector(Prompt(len(tokens), len(self.layers), scored, texts))
         self.window = min(policy.window, len(tokens))
@@ -80,34 +82,39 @@ class _Prefill:
         """Layers that the known tokens need not run through in this pass."""
         return self.known.il if self.phase == "shallow" else 0
 
-    def wants_scores(self, il: int) -> bool:
-        return il == self.watch or self.selector.needs_scores(il) or (self.compresses and not self.layers[il].is_swa)
+    def wanted(self, il: int) -> Reduction | None:
+        """What of a layer's window scores is wanted: each head's where cells are chosen by them."""
+        if not self.layers[il].gives_scores:
+            return None
+        if self.compresses:
+            return replace(self.selector.reduction, combining="each")
+        if self.selector.needs_scores(il):
+            return self.selector.reduction
+        return Reduction("sum") if il == self.watch else None
 
-    def next_run(self) -> tuple[int, bool]:
-        """Where the next run of layers ends, and whether their scores are wanted."""
+    def next_end(self) -> int:
+        """Where the next run of layers ends."""
         il, n_layer = self.il, len(self.layers)
         if il < self.known_layers:
             self.selector.earliest = self.known.il - 1
-            if self.known.state is None:
-                return self.known.il, True
-            return il + 1, self.wants_scores(il)
+            return self.known.il if self.known.state is None else il + 1
         if self.compresses or (self.drops and self.decides):
-            return il + 1, self.wants_scores(il)
+            return il + 1
         first = self.selector.first_scored_layer
         if not self.decides or first is None:
-            return n_layer, self.watch is not None
+            return n_layer
         if il < first:
-            return min(first, n_layer), False
-        return min(max(il, self.selector.first_decision_layer) + 1, n_layer), True
+            return min(first, n_layer)
+        return min(max(il, self.selector.first_decision_layer) + 1, n_layer)
 
     def run_layers(self) -> Decision | None:
         """Run the next layers, compress what they leave, and ask the selector."""
-        begin, (end, scores) = self.il, self.next_run()
+        begin, end = self.il, self.next_end()
+        wanted = {il: reduction for il in range(begin, end) if (reduction := self.wanted(il)) is not None}
         with self.timed(self.phase):
             if begin < self.known_layers and self.known.state is not None:
                 self.known.state.put(self.engine, begin, self.known.n)
-            products = scores and self.selector.products and self.watch is None
-            self.engine.run(begin, end, scores, products=products)
+            self.engine.run(begin, end, wanted)
         self.il = end
         if self.watch is not None and begin <= self.watch < end:
             self.watched = token_scores(self.engine.scores(self.watch), self.window, self.kernel)
@@ -116,8 +123,8 @@ class _Prefill:
         decision = None
         with self.timed("selection"):
             for il in range(begin, end) if self.decides else ():
-                wanted = self.selector.needs_scores(il)
-                decision = decision or self.selector.observe(il, self.engine.scores(il) if wanted else None)
+                needed = self.selector.needs_scores(il)
+                decision = decision or self.selector.observe(il, self.engine.scores(il) if needed else None)
         if end == begin + 1 and not self.layers[begin].is_swa:
             self.shrink(begin)
         return decision

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.kinds import Reduction
 from .arrays import Floats, Ints
 from .parameters import RuleParameters
 from .ranks import Choose, rank, rank_variance, selected_positions
@@ -44,8 +45,6 @@ class Selector:
     the ranks have converged: the next scored layer gets 0.0, and selection follows it.
     """
 
-    products = False
-
     def __init__(
         self,
         policy: RuleParameters,
@@ -59,6 +58,7 @@ class Selector:
         self.n_tokens = n_tokens
         self.choose = choose
         self.prunes = n_tokens > policy.select_k
+        self.reduction = Reduction("max", policy.kernel) if policy.heads == "max" else Reduction("sum")
         self.decision: Decision | None = None
         self.variance: dict[int, float] = {}
         self.union_size: dict[int, int] = {}
@@ -111,10 +111,11 @@ class Selector:
     def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None:
         """The decision to select after `layer`, or None to go on. Call it for each layer from first to last.
 
-        `window_sums`, float32 [n_head, n_tokens] as `token_scores` takes it, is required where `needs_scores`
-        says so, and may be None elsewhere; layers before `first_scored_layer` may be left out. If selection
-        is forced at a layer without scores, the set is that of the latest scored layer; before any, it waits
-        for the first. Raises ValueError for layers out of order and missing, misshapen or infinite scores.
+        `window_sums`, float32 [n_head, n_tokens] as `token_scores` takes it, or what `reduction` makes of that, is
+        required where `needs_scores` says so, and may be None elsewhere; layers before `first_scored_layer` may be
+        left out. If selection is forced at a layer without scores, the set is that of the latest scored layer; before
+        any, it waits for the first. Raises ValueError for layers out of order and missing, misshapen or infinite
+        scores.
         """
         if layer <= self._layer:
             raise ValueError(f"layer {layer} after layer {self._layer}: observe layers in increasing order")
@@ -152,9 +153,13 @@ class Selector:
         return f"relative variance never below tau={self.policy.tau:g} (lowest {least:.3g}, layer {lowest})"
 
     def _add_row(self, layer: int, window_sums: Floats) -> None:
-        if window_sums.ndim != 2 or window_sums.shape[1] != self.n_tokens:
-            raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(window_sums.shape)}")
-        scores = token_scores(window_sums, self.policy.window, self.policy.kernel, self.policy.heads)
+        policy, shape = self.policy, window_sums.shape
+        if self.reduction.combining == "max" and shape == (self.n_tokens - policy.window,):
+            scores = window_sums
+        elif len(shape) == 2 and shape[1] == self.n_tokens:
+            scores = token_scores(window_sums, policy.window, policy.kernel, policy.heads)
+        else:
+            raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(shape)}")
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
         self._scores.append(scores)

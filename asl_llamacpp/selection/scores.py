@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .arrays import Floats
@@ -24,19 +22,24 @@ def pool(window_sums: Floats, kernel: int) -> Floats:
 
 
 def _pool_row(row: Floats, kernel: int, out: Floats) -> None:
-    out[:] = row
-    for shift in range(1, kernel // 2 + 1):
-        out[shift:] += row[:-shift]
-        out[:-shift] += row[shift:]
+    """From left to right, as ggml pools: what the device has pooled and what is pooled here are the same numbers."""
+    reach = min(kernel // 2, len(row) - 1)
+    out[:] = 0
+    for shift in range(-reach, reach + 1):
+        before, after = max(-shift, 0), max(shift, 0)
+        out[before : len(row) - after] += row[after : len(row) - before]
     out /= np.float32(kernel)
 
 
-def _pooled_rows(window_sums: Floats, kernel: int) -> Iterator[Floats]:
-    """One head after another, in the same memory: a row stays in the processor's cache, all of them would not."""
-    out = np.empty(window_sums.shape[1], dtype=np.float32)
-    for row in window_sums:
-        _pool_row(row, kernel, out)
-        yield out
+def add_heads(window_sums: Floats) -> Floats:
+    """The sum of the rows, float32 [n_head, n] to [1, n], by adding halves: so rounded as on the device."""
+    rows, odd = window_sums, None
+    while len(rows) > 1:
+        half = len(rows) // 2
+        if len(rows) % 2:
+            odd = rows[-1:] if odd is None else odd + rows[-1:]
+        rows = rows[:half] + rows[half : 2 * half]
+    return rows if odd is None else rows + odd
 
 
 def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "sum") -> Floats:
@@ -44,13 +47,16 @@ def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "
 
     `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries; for
     "sum" the heads may have been added up before, [1, n]. The window's own columns are dropped before pooling, so
-    that they do not leak into their neighbours.
+    that they do not leak into their neighbours. Pooling is linear: of a sum it is done once.
     """
     n_past = max(window_sums.shape[1] - window, 0)
-    scores = np.full(n_past, -np.inf if heads == "max" else 0, dtype=np.float32)
-    for pooled in _pooled_rows(window_sums[:, :n_past], kernel):
-        if heads == "max":
-            np.maximum(scores, pooled, out=scores)
-        else:
-            scores += pooled
+    past = window_sums[:, :n_past]
+    if heads == "sum":
+        summed: Floats = pool(add_heads(past), kernel)[0]
+        return summed
+    scores = np.full(n_past, -np.inf, dtype=np.float32)
+    out = np.empty(n_past, dtype=np.float32)
+    for row in past:  # in the same memory: a row stays in the processor's cache, all of them would not
+        _pool_row(row, kernel, out)
+        np.maximum(scores, out, out=scores)
     return scores

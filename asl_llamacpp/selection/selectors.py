@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..engine.kinds import EACH_HEAD, Reduction
 from .arrays import Floats
 from .ranks import Choose, selected_positions
 from .rule import Decision
@@ -19,8 +20,8 @@ class Deciding(Protocol):
     decision: Decision | None
     relative_variance: dict[int, float]
     earliest: int
-    products: bool
-    """Scores are inner products instead of softmax attention."""
+    reduction: Reduction
+    """What the device may make of a layer's window scores, before `observe` is given them."""
 
     @property
     def first_scored_layer(self) -> int | None: ...
@@ -38,7 +39,7 @@ class NoSelection:
     """No token is ever dropped (SnapKV compresses layers instead)."""
 
     prunes = False
-    products = False
+    reduction = EACH_HEAD
     earliest = 0
     surely_decides = False
     first_scored_layer: int | None = None
@@ -64,9 +65,10 @@ class OneLayer:
         select_k: tokens to keep, the window included; a prompt of at most so many stays whole.
         n_tokens: the prompt's length.
         scored: the layers that give scores, in order.
-        score: makes of a layer's window sums, float32 [n_head, n_tokens], the scores of the past tokens, float32
-            [n_tokens - window]: the best are kept.
-        products: window sums are inner products of the last queries and all keys, instead of softmax attention.
+        score: makes of a layer's window sums the scores of the past tokens, float32 [n_tokens - window]: the best are
+            kept.
+        reduction: what window sums are: each head's softmax attention, summed over the last queries, float32
+            [n_head, n_tokens]; or what the device may make of that.
         choose: makes the set of the scores.
     """
 
@@ -80,11 +82,11 @@ class OneLayer:
         n_tokens: int,
         scored: Sequence[int],
         score: Callable[[Floats], Floats],
-        products: bool = False,
+        reduction: Reduction = EACH_HEAD,
         choose: Choose = selected_positions,
     ) -> None:
         self.given, self.select_k, self.n_tokens = layer, select_k, n_tokens
-        self.score, self.products, self.choose = score, products, choose
+        self.score, self.reduction, self.choose = score, reduction, choose
         self.prunes = n_tokens > select_k and bool(scored)
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}

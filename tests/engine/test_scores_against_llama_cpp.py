@@ -10,6 +10,7 @@ import pytest
 from raw_llama import Context, LoadModel
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.kinds import Reduction
 
 N, WINDOW, N_UBATCH = 200, 32, 64
 LINEAR, YARN = 1, 2  # llama_rope_scaling_type
@@ -86,7 +87,7 @@ def test_products_are_inner_products(load_model: LoadModel) -> None:
         engine = Engine(context.pointer)
         engine.begin(tokens, 1, headroom=0)
         for il in range(model.n_layer):
-            engine.run(il, il + 1, scores=True, products=True)
+            engine.run(il, il + 1, Reduction(products=True))
             logits = engine.scores(il).astype(np.float64) / np.sqrt(64)
             weights = np.exp(logits - logits.max(axis=1, keepdims=True))
             np.testing.assert_allclose(weights / weights.sum(axis=1, keepdims=True), want[il], rtol=0, atol=0.02)

@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from asl_llamacpp.engine.binding import Engine, PrefillAborted, UnsupportedModelError
+from asl_llamacpp.engine.kinds import Reduction
 
 from llama_cpp import llama_cpp as C  # isort: skip
 from pruned_prefill import KEPT, N_CTX, N_SHALLOW, WINDOW, Logits, N, Prefill, untouched_answer  # isort: skip
@@ -241,7 +242,14 @@ class Fuzz:
                 raise Stopped
 
         self.engine.progress = progress
-        self.engine.run(il, il + self.integer(0, 3), scores=self.chance(0.5), products=self.chance(0.3))
+        self.engine.run(il, il + self.integer(0, 3), self.asked())
+
+    def asked(self) -> bool | Reduction:
+        if self.chance(0.5):
+            return self.chance(0.5)
+        heads = tuple(int(head) for head in np.flatnonzero(self.random.random(4) < 0.5)) if self.chance(0.5) else ()
+        combining = ("each", "sum", "max")[self.integer(0, 2)]
+        return Reduction(combining, self.integer(0, 9), heads, self.chance(0.3))  # type: ignore[arg-type]
 
     def keep(self) -> None:
         n = self.engine.info().n_tokens
@@ -318,7 +326,7 @@ class Fuzz:
         self.engine.resume(n_held, self.bench.model.tokens(n), min(WINDOW, n), self.integer(0, 20))
         self.window = min(WINDOW, n)
         if self.chance(0.9):
-            self.engine.run(0, info.il_held, scores=self.chance(0.5))
+            self.engine.run(0, info.il_held, self.asked())
 
     def step(self) -> None:
         calls = [self.begin, self.run, self.run, self.keep, self.compress, self.compress, self.scores, self.end]

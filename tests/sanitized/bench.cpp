@@ -73,7 +73,14 @@ void bench::prefill(bool compress) {
     CHECK(llama_layerwise_begin(ctx, tokens.data(), n, N_WINDOW, 4) == LLAMA_LAYERWISE_STATUS_OK);
 
     for (int32_t il = 0; il < n_layer; ++il) {
-        CHECK(llama_layerwise_run(ctx, il, il + 1, il % 3) == LLAMA_LAYERWISE_STATUS_OK);
+        const int64_t n_head = layers[il].n_head;
+        const bool    scored = layers[il].n_swa == 0 && il % 3 > 0;
+
+        std::vector<float> sums(n_head*n);
+
+        const llama_layerwise_scores scores = { il, il % 3, LLAMA_LAYERWISE_COMBINING_EACH, 1, nullptr, 0, sums.data(), n_head*n };
+
+        CHECK(llama_layerwise_run(ctx, il, il + 1, &scores, scored ? 1 : 0) == LLAMA_LAYERWISE_STATUS_OK);
 
         if (compress && how.flash_attn && layers[il].n_swa == 0) {
             const int32_t n_kept = n*2/3;

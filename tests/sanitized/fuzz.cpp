@@ -92,11 +92,76 @@ struct fuzz {
         return !f.chance(0.01);
     }
 
+    // scores that may be asked for, nearly always, each in room of exactly its size
+    struct asked {
+        std::vector<llama_layerwise_scores> scores;
+        std::vector<std::vector<float>>     out;
+        std::vector<std::vector<int32_t>>   heads;
+    };
+
+    asked ask(int32_t begin, int32_t end) {
+        asked res;
+
+        const auto info = b.info();
+
+        for (int32_t il = std::max(begin, 0); il < std::min(end, b.n_layer); ++il) {
+            if (chance(0.3) || (b.layers[il].n_swa > 0 && chance(0.95))) {
+                continue;
+            }
+
+            llama_layerwise_scores s = {};
+
+            s.il        = chance(0.98) ? il : layer();
+            s.scoring   = chance(0.98) ? integer(1, 2) : integer(-5, 5);
+            s.combining = chance(0.98) ? integer(0, 2) : integer(-5, 5);
+            s.kernel    = chance(0.95) ? 2*integer(0, 5) + 1 : integer(INT32_MIN/2, INT32_MAX/2);
+
+            std::vector<int32_t> heads;
+            for (int32_t h = 0; h < b.layers[il].n_head; ++h) {
+                if (chance(0.3)) {
+                    heads.push_back(chance(0.98) ? h : integer(-2, 9));
+                }
+            }
+
+            const int64_t n_rows = s.combining != LLAMA_LAYERWISE_COMBINING_EACH ? 1 : heads.empty() ? b.layers[il].n_head : (int64_t) heads.size();
+            const int64_t n_cols = info.n_kept - (s.combining == LLAMA_LAYERWISE_COMBINING_MAX ? info.n_window : 0);
+
+            res.out.emplace_back(chance(0.98) ? n_rows*n_cols : integer(0, 500));
+            res.heads.push_back(heads);
+
+            s.n_heads = chance(0.99) ? (int32_t) heads.size() : integer(INT32_MIN/2, 0);
+            s.n_out   = res.out.back().size();
+
+            res.scores.push_back(s);
+        }
+
+        for (size_t i = 0; i < res.scores.size(); ++i) {
+            res.scores[i].heads = chance(0.98) ? res.heads[i].data() : nullptr;
+            res.scores[i].out   = chance(0.98) ? res.out[i].data()   : nullptr;
+        }
+
+        return res;
+    }
+
+    int32_t run_layers(int32_t begin, int32_t end) {
+        const asked what = ask(begin, end);
+
+        const bool    is_null = chance(0.01);
+        const int32_t n       = chance(0.99) ? (int32_t) what.scores.size() : integer(INT32_MIN/2, 0);
+
+        const int32_t status = call([&] { return llama_layerwise_run(ctx, begin, end, is_null ? nullptr : what.scores.data(), n); });
+
+        for (size_t i = 0; i < what.out.size() && status == LLAMA_LAYERWISE_STATUS_OK && n > 0; ++i) {
+            CHECK(std::none_of(what.out[i].begin(), what.out[i].end(), [](float x) { return x != x; }));
+        }
+
+        return status;
+    }
+
     void run() {
         const int32_t il_next = b.info().il_next;
         const int32_t begin   = chance(0.95) ? il_next : layer();
         const int32_t end     = begin + (chance(0.95) ? integer(1, 2) : integer(-2, b.n_layer + 1));
-        const int32_t scoring = chance(0.97) ? integer(0, 2) : integer(-5, 5);
 
         if (!within_run) {
             meddled = chance(0.5);
@@ -105,7 +170,7 @@ struct fuzz {
             llama_layerwise_set_progress(ctx, nullptr, nullptr); // in vain: the run goes on with the one it has
         }
 
-        call([&] { return llama_layerwise_run(ctx, begin, end, scoring); });
+        run_layers(begin, end);
         meddled = within_run;
     }
 
@@ -164,7 +229,7 @@ struct fuzz {
         }
 
         // to the end, so that a prompt can start from it
-        if (call([&] { return llama_layerwise_run(ctx, b.info().il_next, b.n_layer, 0); }) == LLAMA_LAYERWISE_STATUS_OK) {
+        if (call([&] { return llama_layerwise_run(ctx, b.info().il_next, b.n_layer, nullptr, 0); }) == LLAMA_LAYERWISE_STATUS_OK) {
             call([&] { return llama_layerwise_end(ctx); });
         }
     }
@@ -186,7 +251,7 @@ struct fuzz {
 
         if (status == LLAMA_LAYERWISE_STATUS_OK && chance(0.9)) {
             n_window = 16;
-            call([&] { return llama_layerwise_run(ctx, 0, info.il_held, integer(0, 2)); });
+            run_layers(0, info.il_held);
         }
     }
 
@@ -274,7 +339,7 @@ struct fuzz {
             call([&] { return llama_layerwise_put_kv(ctx, chance(0.98) ? i : layer(), chance(0.98) ? 0 : integer(-2, 99),
                     copied.k[i].data(), n_before*row_k - extra, copied.v[i].data(), n_before*row_v); });
 
-            if (call([&] { return llama_layerwise_run(ctx, i, i + 1, integer(0, 2)); }) != LLAMA_LAYERWISE_STATUS_OK) {
+            if (run_layers(i, i + 1) != LLAMA_LAYERWISE_STATUS_OK) {
                 return;
             }
             if (chance(0.1)) {
@@ -310,17 +375,7 @@ struct fuzz {
         CHECK(within_run || b.info().kv_bytes == 0);
     }
 
-    // ---- what can be asked; each answer goes into room of exactly the size that is named ----
-
-    void scores() {
-        const int32_t il = chance(0.8) ? b.info().il_next - 1 : layer();
-        const int64_t n  = chance(0.8) && il >= 0 && il < b.n_layer ? b.layers[il].n_head*b.info().n_kept : integer(0, 500);
-
-        std::vector<float> out(n);
-        const int32_t status = call([&] { return llama_layerwise_scores(ctx, il, out.data(), n); });
-
-        CHECK(status != LLAMA_LAYERWISE_STATUS_OK || std::none_of(out.begin(), out.end(), [](float x) { return x != x; }));
-    }
+    // ---- what can be asked ----
 
     void look() {
         const int32_t il = layer();
@@ -348,7 +403,7 @@ struct fuzz {
         int32_t data[4] = {};
 
         CHECK(llama_layerwise_begin   (nullptr, data, 4, 1, 0) == LLAMA_LAYERWISE_STATUS_INVALID);
-        CHECK(llama_layerwise_run     (nullptr, 0, 1, 0)       == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_run     (nullptr, 0, 1, nullptr, 0)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_keep    (nullptr, data, 4)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_compress(nullptr, 0, data, 1, 4) == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_end     (nullptr)                == LLAMA_LAYERWISE_STATUS_INVALID);
@@ -454,12 +509,12 @@ struct fuzz {
     void step() {
         static const std::vector<std::pair<int32_t, void (fuzz::*)()>> calls = {
             { 32, &fuzz::run    }, {  4, &fuzz::begin }, { 11, &fuzz::keep  }, { 22, &fuzz::compress        },
-            {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  5, &fuzz::scores}, {  3, &fuzz::look            },
-            {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  }, {  1, &fuzz::without_context },
+            {  9, &fuzz::end    }, {  2, &fuzz::stop  }, {  3, &fuzz::look  }, {  1, &fuzz::without_context },
+            {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
             {  2, &fuzz::make_room },
-        }; // weights, 116 in all
+        }; // weights, 111 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -467,7 +522,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 115);
+        int32_t left = integer(0, 110);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {

@@ -104,7 +104,7 @@ int main(int argc, char ** argv) {
 
         // in the middle of a prefill: it ends
         CHECK(llama_layerwise_begin(b.ctx, b.tokens.data(), 50, 8, 0) == LLAMA_LAYERWISE_STATUS_OK);
-        CHECK(llama_layerwise_run(b.ctx, 0, 1, 0) == LLAMA_LAYERWISE_STATUS_OK);
+        CHECK(llama_layerwise_run(b.ctx, 0, 1, nullptr, 0) == LLAMA_LAYERWISE_STATUS_OK);
         const auto unfinished = b.state();
         CHECK(set(b, state, state.size()) == state.size());
         CHECK(b.info().n_tokens == 0);

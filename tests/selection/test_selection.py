@@ -1,6 +1,5 @@
 """The maths against plain loops, and against what the paper's reference code recorded."""
 
-from functools import reduce
 from itertools import product
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from asl_llamacpp.policies import ASL
 from asl_llamacpp.selection.ranks import best, rank, rank_variance, selected_positions
 from asl_llamacpp.selection.rule import Decision, Selector
-from asl_llamacpp.selection.scores import pool, token_scores
+from asl_llamacpp.selection.scores import add_heads, pool, token_scores
 
 prompts = pytest.mark.parametrize("prompt", oracle.prompts(), ids=lambda prompt: prompt.id)
 kernels = st.integers(0, 8).map(lambda half: 2 * half + 1)
@@ -130,14 +129,21 @@ def test_ranks_are_those_of_a_stable_sort(scores: NDArray[np.float32]) -> None:
 def test_scores_are_those_of_all_heads_at_once(
     sums: NDArray[np.float32], window: int, kernel: int, how: Literal["sum", "max"]
 ) -> None:
-    past = sums[:, : max(sums.shape[1] - window, 0)]
+    past = sums[:, : max(sums.shape[1] - window, 0)].astype(np.float64)
     pooled = past.copy()
     for shift in range(1, kernel // 2 + 1):
         pooled[:, shift:] += past[:, :-shift]
         pooled[:, :-shift] += past[:, shift:]
-    pooled /= np.float32(kernel)
-    expected = reduce(np.maximum if how == "max" else np.add, pooled)
-    np.testing.assert_array_equal(token_scores(sums, window, kernel, how), expected)
+    expected = (pooled / kernel).max(axis=0) if how == "max" else (pooled / kernel).sum(axis=0)
+    np.testing.assert_allclose(token_scores(sums, window, kernel, how), expected, rtol=1e-6, atol=1e-30)
+
+
+@given(heads)
+def test_heads_are_added_once_each(sums: NDArray[np.float32]) -> None:
+    before = sums.copy()
+    assert add_heads(sums).shape == (1, sums.shape[1])
+    np.testing.assert_allclose(add_heads(sums)[0], sums.sum(axis=0, dtype=np.float64), rtol=1e-6, atol=1e-30)
+    np.testing.assert_array_equal(sums, before)
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 200)), elements=rough), st.integers(1, 220))

@@ -17,6 +17,7 @@ from raw_llama import F16, Q8_0, Context, Model
 from software_gpu import ALL_LAYERS, SoftwareGpu
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv, model_layers
+from asl_llamacpp.engine.kinds import Reduction
 
 N, WINDOW, N_UBATCH, N_CTX = 200, 32, 64, 1024
 N_SHALLOW = 2
@@ -68,10 +69,10 @@ def go_deep(bench: Bench, context: Context, engine: Engine, seed: int = 0, n: in
     return [context.logits(), context.decode_each(bench.tokens[-3:], n)]
 
 
-def pruned(bench: Bench, products: bool = False, **options: Any) -> Arrays:
+def pruned(bench: Bench, scores: bool | Reduction = True, **options: Any) -> Arrays:
     context, engine = bench.start(**options)
     engine.begin(bench.tokens[:N], WINDOW, 8)
-    engine.run(0, N_SHALLOW, scores=True, products=products)
+    engine.run(0, N_SHALLOW, scores)
     return scores_of(engine, N_SHALLOW) + go_deep(bench, context, engine)
 
 
@@ -174,7 +175,11 @@ def grown(bench: Bench) -> Arrays:
 
 SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "pruned": pruned,
-    "pruned by products": lambda bench: pruned(bench, products=True),
+    "pruned by products": lambda bench: pruned(bench, Reduction(products=True)),
+    "heads added up": lambda bench: pruned(bench, Reduction("sum")),
+    "heads' maximum": lambda bench: pruned(bench, Reduction("max", 7)),
+    "some heads": lambda bench: pruned(bench, Reduction(heads=(0, 2, 3))),
+    "some heads' maximum": lambda bench: pruned(bench, Reduction("max", 7, heads=(1, 3))),
     "pruned, q8_0": lambda bench: pruned(bench, kv_type=Q8_0),
     "pruned, no flash attention": lambda bench: pruned(bench, flash_attn=False, kv_type=F16),
     "pruned, KV on the host": lambda bench: pruned(bench, offload_kqv=False),

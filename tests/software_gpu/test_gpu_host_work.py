@@ -13,6 +13,7 @@ from software_gpu import ALL_LAYERS, SoftwareGpu
 from test_gpu_engine import N_CTX, N_UBATCH, WINDOW, bench_of, selected
 
 from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.kinds import Reduction
 
 N = 9 * N_UBATCH + WINDOW
 N_SHALLOW = 2
@@ -149,3 +150,25 @@ def test_cells_that_nothing_was_written_to(tiny_path: Callable[[str], Path], n_u
             engine.run(il, il + 1, scores=True)
         engine.end()
         assert context.logits().tobytes() == want.tobytes()
+
+
+ROWS: dict[str, tuple[bool | Reduction, int]] = {
+    "each head": (True, 4),
+    "their sum": (Reduction("sum"), 1),
+    "their maximum": (Reduction("max", 7), 1),
+    "two of them": (Reduction(heads=(1, 2)), 2),
+}
+
+
+@every_place
+@pytest.mark.parametrize(("scores", "n_rows"), ROWS.values(), ids=ROWS)
+def test_only_the_rows_that_are_wanted_come_down(
+    tiny_path: Callable[[str], Path], scores: bool | Reduction, n_rows: int, place: str
+) -> None:
+    n = 9 * N_UBATCH - 5  # the window in one ubatch
+    with SoftwareGpu(**PLACES[place]) as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:
+        _, engine = bench.start()
+        engine.begin(bench.tokens[:n], WINDOW, 8)
+        gpu.reset()
+        engine.run(0, 2, scores)
+        assert gpu.counters().bytes_down <= 2 * n_rows * n * 4
