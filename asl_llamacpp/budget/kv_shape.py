@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -26,6 +26,11 @@ def pad(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
+def is_quantized(ggml_type: int) -> bool:
+    """Whether values of a ggml type, a known one, lie in blocks with a scale."""
+    return GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)][0] > 1
+
+
 def _row_bytes(ggml_type: int, n_values: int) -> int:
     """Bytes of `n_values` values of a ggml type; ValueError for an unknown one, or values that do not fill blocks."""
     try:
@@ -40,7 +45,7 @@ def _row_bytes(ggml_type: int, n_values: int) -> int:
 
 def _tensor_bytes(ggml_type: int, n_values: int, n_cells: int) -> int:
     size = n_cells * _row_bytes(ggml_type, n_values)
-    if GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)][0] > 1:
+    if is_quantized(ggml_type):
         size += _row_bytes(ggml_type, -n_values % _QUANTIZED_ROW)
     return pad(size, _ALIGNMENT)
 
@@ -112,6 +117,14 @@ class KVShape:
         n_embd_k, n_embd_v = self.layers[il].n_embd_k, self._n_embd_v(il)
         return _tensor_bytes(self.type_k, n_embd_k, n_cells) + _tensor_bytes(self.type_v, n_embd_v, n_cells)
 
+    def exact_bytes(self, il: int, n_cells: int) -> int:
+        """Bytes that layer `il` takes beside its cells while it runs, if these are to be quantized then: f16 ones."""
+        k, v = (is_quantized(kind) for kind in (self.type_k, self.type_v))
+        if not self.flash_attn or not (k or v):
+            return 0
+        exact = replace(self, type_k=F16 if k else self.type_k, type_v=F16 if v else self.type_v)
+        return exact.layer_bytes(il, n_cells)
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -125,14 +138,15 @@ class Usage:
 def usage(shape: KVShape, tokens: Sequence[int], keep: int | None, headroom: int) -> Usage:
     """Layer after layer: layer `il` runs on tokens[il] tokens, and is then compressed to `keep` cells if it has more.
 
-    Layers with a sliding window are never compressed. While a layer is compressed, both copies of it exist.
+    Layers with a sliding window are never compressed. While a layer is compressed, both copies of it exist; while it
+    is quantized, too.
     """
     cells: list[int] = []
     done = peak = 0
     for il, n_tokens in enumerate(tokens):
         n_cells = shape.cells(n_tokens, headroom, il)
         size = shape.layer_bytes(il, n_cells)
-        peak = max(peak, done + size)
+        peak = max(peak, done + size + shape.exact_bytes(il, n_cells))
         if keep is not None and n_tokens > keep and shape.layers[il].n_swa == 0:
             n_cells = shape.cells(keep, headroom, il)
             kept = shape.layer_bytes(il, n_cells)

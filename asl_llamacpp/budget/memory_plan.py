@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..policies import Policy
-from .model_shape import ModelShape, is_quantized, stock_kv_bytes
+from .kv_shape import is_quantized
+from .model_shape import ModelShape, stock_kv_bytes
 from .plan import Budget, BudgetError, KVShape, plan
 
 _F32_BYTES = 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import llama_cpp
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf import GGMLQuantizationType
 
 from ..engine.binding import LayerShape, kv_bytes, model_layers
 from ..engine.support import model_without_weights, unsupported_reason
@@ -69,7 +69,3 @@ def kv_type(name: str) -> int:
         return int(GGMLQuantizationType[name.upper()])
     except KeyError:
         raise ValueError(f"unknown KV type {name!r}: use f16, bf16, f32, q8_0, q5_1, q5_0, q4_1 or q4_0") from None
-
-
-def is_quantized(ggml_type: int) -> bool:
-    return GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)][0] > 1

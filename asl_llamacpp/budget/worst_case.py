@@ -32,7 +32,8 @@ class Case:
     def usage(self, choice: Choice) -> Usage:
         """The KV if selection comes as late as it may, or never if that may be."""
         if not choice.policy.prunes:  # allocated when the model is loaded, whatever the prompt
-            return usage(self.shape, [self.shape.n_ctx] * len(self.shape.layers), None, 0)
+            whole = usage(self.shape, [self.shape.n_ctx] * len(self.shape.layers), None, 0)
+            return replace(whole, peak_kv_bytes=whole.kv_bytes)
         passes = choice.policy.worst_case(self.prompt, choice.keep).passes
         used = [usage(self.shape, one.tokens, one.keep, self.headroom) for one in passes]
         return replace(used[-1], peak_kv_bytes=max(one.peak_kv_bytes for one in used))

@@ -20,6 +20,13 @@ uint32_t llama_layerwise_group::n_used() const {
     return kv_base->get_cells(0).get_used();
 }
 
+void llama_layerwise_group::copy_cells(const llama_layerwise_group & from) {
+    llama_layerwise_kv::copy_cells(*kv_base, *from.kv_base);
+    if (kv_swa) {
+        llama_layerwise_kv::copy_cells(*kv_swa, *from.kv_swa);
+    }
+}
+
 bool llama_layerwise_group::join(llama_layerwise_group & next) {
     if (!llama_layerwise_kv::joinable(*kv_base, *next.kv_base) || (kv_swa && !llama_layerwise_kv::joinable(*kv_swa, *next.kv_swa))) {
         return false;

@@ -25,6 +25,9 @@ struct llama_layerwise_group {
     uint32_t n_cells() const; // allocated
     uint32_t n_used()  const;
 
+    // hold the same positions in the same cells as a group of the same size
+    void copy_cells(const llama_layerwise_group & from);
+
     // move the layers of the group behind this one into it, if they hold the same cells
     bool join(llama_layerwise_group & next);
 

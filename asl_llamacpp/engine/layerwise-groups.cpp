@@ -9,7 +9,7 @@
 #include <algorithm>
 
 llama_layerwise_group llama_kv_cache_layered::make_empty(
-        const llama_hparams & hparams, uint32_t n_cells, bool swa_full,
+        const llama_hparams & hparams, ggml_type type_k, ggml_type type_v, uint32_t n_cells, bool swa_full,
         const llama_memory_i::layer_filter_cb & filter) const {
     llama_layerwise_group res;
 
@@ -35,8 +35,24 @@ llama_layerwise_group llama_kv_cache_layered::make_empty(
 
 llama_layerwise_group llama_kv_cache_layered::make_group(
         int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa, uint32_t n_written, uint32_t n_written_swa) {
+    return make_like(reserve, il_begin, il_end, n_cells, n_cells_swa, n_written, n_written_swa);
+}
+
+llama_layerwise_group llama_kv_cache_layered::make_exact(
+        int32_t il_begin, int32_t il_end, const llama_layerwise_group & cells, uint32_t n_written) {
+    llama_layerwise_group res = make_like(
+        reserve_exact, il_begin, il_end, cells.n_cells(), cells.kv_swa ? cells.kv_swa->get_size() : 0, n_written, 0);
+
+    res.copy_cells(cells);
+
+    return res;
+}
+
+llama_layerwise_group llama_kv_cache_layered::make_like(
+        const llama_layerwise_group & shape, int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa,
+        uint32_t n_written, uint32_t n_written_swa) {
     // the constructor warns about a full-size SWA cache each time, so it is made full afterwards
-    llama_layerwise_group res = make_empty(model.hparams, n_cells, false, [](int32_t) { return false; });
+    llama_layerwise_group res = make_empty(model.hparams, type_k, type_v, n_cells, false, [](int32_t) { return false; });
     if (res.kv_swa && (swa_full || n_cells_swa > 0)) {
         llama_layerwise_kv::set_size(*res.kv_swa, n_cells_swa > 0 ? n_cells_swa : n_cells);
     }
@@ -44,15 +60,15 @@ llama_layerwise_group llama_kv_cache_layered::make_group(
     res.il_begin = il_begin;
     res.il_end   = il_end;
 
-    llama_layerwise_kv::inherit(*res.kv_base, *reserve.kv_base);
+    llama_layerwise_kv::inherit(*res.kv_base, *shape.kv_base);
     if (res.kv_swa) {
-        llama_layerwise_kv::inherit(*res.kv_swa, *reserve.kv_swa);
+        llama_layerwise_kv::inherit(*res.kv_swa, *shape.kv_swa);
     }
 
     for (int32_t il = il_begin; il < il_end; ++il) {
-        const bool is_swa = reserve.kv_swa && model.hparams.is_swa(il);
+        const bool is_swa = shape.kv_swa && model.hparams.is_swa(il);
 
-        const auto & like = is_swa ? *reserve.kv_swa : *reserve.kv_base;
+        const auto & like = is_swa ? *shape.kv_swa : *shape.kv_base;
 
         // a layer without attention has no KV
         if (!llama_layerwise_kv::has_layer(like, il) || model.hparams.n_embd_k_gqa(il) == 0) {

@@ -172,6 +172,24 @@ void llama_layerwise_kv::fill(llama_kv_cache & kv, llama_pos first, const std::v
     kv.v_heads[0] = n;
 }
 
+void llama_layerwise_kv::copy_cells(llama_kv_cache & kv, const llama_kv_cache & from) {
+    kv.v_cells = from.v_cells;
+    kv.v_heads = from.v_heads;
+}
+
+std::vector<int32_t> llama_layerwise_kv::cells_from(const llama_kv_cache & kv, llama_pos first) {
+    const auto & cells = kv.v_cells[0];
+
+    std::vector<int32_t> res;
+    for (uint32_t i = 0; i < cells.used_max_p1(); ++i) {
+        if (!cells.is_empty(i) && cells.pos_get(i) >= first) {
+            res.push_back(i);
+        }
+    }
+
+    return res;
+}
+
 bool llama_layerwise_kv::read_rows(
         const llama_kv_cache & kv, int32_t il, llama_pos first, uint32_t n, uint8_t * k, uint8_t * v) {
     const auto & layer = kv.layers[kv.map_layer_ids.at(il)];

@@ -33,6 +33,18 @@ struct llama_layerwise_kv {
     // cells of the first positions that fit, from position first on, in a cache that has none in use
     static void fill(llama_kv_cache & kv, llama_pos first, const std::vector<llama_token> & tokens);
 
+    // hold the same positions in the same cells as a cache of the same size
+    static void copy_cells(llama_kv_cache & kv, const llama_kv_cache & from);
+
+    // the cells at position first and after it
+    static std::vector<int32_t> cells_from(const llama_kv_cache & kv, llama_pos first);
+
+    // K and V of layer il from one type to another, in these cells, rotated where llama.cpp rotates what it quantizes.
+    // Throws std::bad_alloc, std::runtime_error
+    static void convert(
+            const llama_kv_cache & src, const llama_kv_cache & dst, int32_t il, const std::vector<int32_t> & cells,
+            ggml_backend_t backend);
+
     // K and V of layer il, cell after cell in the order of the positions first..first+n-1; false if some are not there
     static bool read_rows(const llama_kv_cache & kv, int32_t il, llama_pos first, uint32_t n, uint8_t * k, uint8_t * v);
 

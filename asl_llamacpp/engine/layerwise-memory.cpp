@@ -22,6 +22,11 @@ static void check_state_seq(llama_seq_id seq_id) {
     }
 }
 
+// what a layer computes with that keeps its K or V as this type
+static ggml_type exact_type(ggml_type type) {
+    return ggml_is_quantized(type) ? GGML_TYPE_F16 : type;
+}
+
 static uint64_t next_layout() {
     static std::atomic<uint64_t> layout { 0 };
 
@@ -37,10 +42,21 @@ llama_kv_cache_layered::llama_kv_cache_layered(llama_context & ctx, const llama_
     hparams_no_alloc(model.hparams) {
     hparams_no_alloc.no_alloc = true;
 
-    reserve = make_empty(hparams_no_alloc, n_ctx, swa_full, [this](int32_t il) { return il < n_layer_; });
+    const auto make_reserve = [this](ggml_type k, ggml_type v) {
+        llama_layerwise_group res =
+            make_empty(hparams_no_alloc, k, v, n_ctx, swa_full, [this](int32_t il) { return il < n_layer_; });
 
-    reserve.il_begin = 0;
-    reserve.il_end   = n_layer_;
+        res.il_begin = 0;
+        res.il_end   = n_layer_;
+
+        return res;
+    };
+
+    reserve = make_reserve(type_k, type_v);
+
+    if (is_quantized()) {
+        reserve_exact = make_reserve(exact_type(type_k), exact_type(type_v));
+    }
 
     compressed.assign(n_layer_, false);
 

@@ -74,6 +74,14 @@ public:
             int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa = 0, uint32_t n_written = 0,
             uint32_t n_written_swa = 0);
 
+    // whether layers are quantized after they have run: attention in a prefill is computed with K and V in f16. Without
+    // flash attention products with quantized K are as fast, and V is never quantized
+    bool is_quantized() const { return !v_trans && (ggml_is_quantized(type_k) || ggml_is_quantized(type_v)); }
+
+    // layers to compute with, of those that are kept quantized; or none, for the cells of a group. Throws std::bad_alloc
+    //   n_written: cells that are written before a graph sees them, as in make_group
+    llama_layerwise_group make_exact(int32_t il_begin, int32_t il_end, const llama_layerwise_group & cells, uint32_t n_written);
+
     // the cells of all layers
     void drop_groups();
 
@@ -127,6 +135,9 @@ public:
 
     void reset_peak();
 
+    // beside the groups of the cache so many bytes of cells are in use
+    void note_peak(size_t n_bytes_extra);
+
     const std::vector<llama_layerwise_group> & get_groups() const { return groups; }
 
     const llama_layerwise_group * group_of(int32_t il) const;
@@ -157,6 +168,9 @@ private:
     llama_hparams         hparams_no_alloc;
     llama_layerwise_group reserve;
 
+    // the same with the types that layers are computed with, if K or V is quantized
+    llama_layerwise_group reserve_exact;
+
     std::vector<llama_layerwise_group> groups;
 
     // layers whose KV heads hold cells of their own, and the first position that can be removed from them
@@ -169,8 +183,13 @@ private:
     uint64_t n_grow_      = 0;
 
     llama_layerwise_group make_empty(
-            const llama_hparams & hparams, uint32_t n_cells, bool swa_full,
+            const llama_hparams & hparams, ggml_type type_k, ggml_type type_v, uint32_t n_cells, bool swa_full,
             const llama_memory_i::layer_filter_cb & filter) const;
+
+    // see make_group; the layers are shaped like those of a group without buffers
+    llama_layerwise_group make_like(
+            const llama_layerwise_group & shape, int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa,
+            uint32_t n_written, uint32_t n_written_swa);
 
     ggml_backend_buffer_type_t buft_of(int32_t il) const;
 
@@ -188,6 +207,5 @@ private:
 
     void read_groups(llama_io_read_i & io, llama_seq_id seq_id, llama_state_seq_flags flags);
 
-    void note_peak(size_t n_bytes_extra);
     void new_layout();
 };

@@ -176,6 +176,15 @@ private:
 
     void run_layers(int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores, bool in_place);
 
+    // the layers of a group on all tokens, ubatch after ubatch
+    void run_ubatches(
+            llama_layerwise_group & group, int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores);
+
+    // the layers of a group that keeps them quantized, one by one
+    void run_exact(
+            llama_layerwise_group & group, int32_t il_begin, int32_t il_end, const std::vector<llama_layerwise_wanted> & scores,
+            bool in_place);
+
     // give the layers of a run the prompt's mask and its tokens' inputs, if the group's cells are such that they will do
     void place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass);
 

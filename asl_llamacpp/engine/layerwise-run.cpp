@@ -147,7 +147,6 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, const llama_layerwis
 void llama_layerwise::run_layers(
         int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores, bool in_place) {
     const size_t n_tokens = tokens.size();
-    const size_t n_ubatch = ctx.cparams.n_ubatch;
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
@@ -158,6 +157,27 @@ void llama_layerwise::run_layers(
     }
 
     llama_layerwise_group & group = in_place ? mem.first_group() : group_new;
+
+    if (mem.is_quantized()) {
+        run_exact(group, il_begin, il_end, scores, in_place);
+    } else {
+        run_ubatches(group, il_begin, il_end, std::move(scores));
+    }
+
+    if (!in_place) {
+        mem.push(std::move(group_new));
+    }
+    if (n_before > 0 && il_end == held.il) {
+        join_held();
+    }
+
+    il_next = il_end;
+}
+
+void llama_layerwise::run_ubatches(
+        llama_layerwise_group & group, int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores) {
+    const size_t n_tokens = tokens.size();
+    const size_t n_ubatch = ctx.cparams.n_ubatch;
 
     // the hidden states follow the layers, so that they cross to another device once, not with every layer there
     ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
@@ -218,15 +238,6 @@ void llama_layerwise::run_layers(
             }
         }
     }
-
-    if (!in_place) {
-        mem.push(std::move(group_new));
-    }
-    if (n_before > 0 && il_end == held.il) {
-        join_held();
-    }
-
-    il_next = il_end;
 }
 
 void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass) {

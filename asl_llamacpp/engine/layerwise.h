@@ -24,6 +24,10 @@
 // prefill llama_decode is refused, llama_memory_seq_* do nothing, and llama_memory_clear ends it. From the progress
 // callback only abort and the get functions have an effect.
 //
+// Where K or V is quantized and flash attention is on, a layer runs with both in f16 and is quantized once, when it has
+// run: attention in a prefill is exact. Cells of held tokens are read back into f16 once a layer, and stay as they are.
+// llama_decode reads quantized cells, as it does without this.
+//
 // Any thread may call, though only get_info and get_layer while another one is in llama_decode. While another one runs
 // layers, abort stops it, get_info and get_layer tell how it was before the ubatch that is running, and everything else
 // is refused as INVALID.
@@ -86,7 +90,7 @@ struct llama_layerwise_info {
     int32_t  il_next;       // the next layer to run
     int32_t  n_groups;      // groups of layers that share their cells
     uint64_t kv_bytes;      // bytes of all KV buffers, from the buffers themselves
-    uint64_t kv_bytes_peak; // the largest kv_bytes since the last begin
+    uint64_t kv_bytes_peak; // the largest kv_bytes since the last begin, with f16 cells that were quantized then
     uint64_t hidden_bytes;  // bytes of the hidden states between layers
     uint64_t n_grow;        // how often cells in use were moved to larger buffers
     int32_t  n_held;        // tokens that llama_layerwise_resume can start from, 0: none
@@ -112,7 +116,8 @@ struct llama_layerwise_layer {
 };
 
 // called before each ubatch of a run; return false to stop the prefill
-//   tokens_done: tokens of this run that are finished, of n_tokens
+//   il_begin, il_end: the layers of the run, or the one that runs now where K or V is quantized
+//   tokens_done     : tokens of these that are finished, of n_tokens
 typedef bool (*llama_layerwise_progress)(
         int32_t il_begin, int32_t il_end, int32_t tokens_done, int32_t n_tokens, void * user_data);
 

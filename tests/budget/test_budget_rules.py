@@ -163,6 +163,20 @@ def test_quantized_cells() -> None:
         replace(SHAPE, type_v=999)
 
 
+@pytest.mark.parametrize(("type_k", "type_v"), [(8, 8), (8, 1), (1, 2)])
+def test_layers_that_are_quantized_run_with_f16(type_k: int, type_v: int) -> None:
+    """Beside all that is there when the last large layer runs; stock llama.cpp needs no more than it holds."""
+    shape, f16 = replace(SHAPE, type_k=type_k, type_v=type_v), CELL * cells(5000)
+    one, last = shape.layer_bytes(0, cells(5000)), shape.layer_bytes(0, cells(512))
+    planned = plan(FastKV(layer=17, select_k=512), shape, 5000, None)
+    assert planned.kv_bytes == 18 * one + 2 * last
+    assert planned.peak_kv_bytes == 18 * one + f16 > planned.kv_bytes
+    planned = plan(SnapKV(), shape, 5000, Budget("tokens", 512))
+    assert planned.peak_kv_bytes == 19 * last + one + max(last, f16)
+    stock = plan(Full(), shape, 5000, None)
+    assert stock.peak_kv_bytes == stock.kv_bytes
+
+
 def test_transposed_values_are_as_wide_as_the_widest_layer() -> None:
     shape = replace(SHAPE, layers=(FULL_LAYER, replace(FULL_LAYER, n_embd_v=64)))
     assert replace(shape, flash_attn=False).cell_bytes(1) == 2 * (128 + 128) > shape.cell_bytes(1)

@@ -121,7 +121,11 @@ def from_host(engine: Engine, state: HostState, prompt: Tokens, scores: bool = F
 def test_documents_that_were_put_away_serve_as_well(
     load_model: LoadModel, name: str, il: int, kv_type: int, swa_full: bool, way: str
 ) -> None:
-    """Two documents in turn, each question bit for bit as from scratch at the same ubatch borders."""
+    """Two documents in turn, each question bit for bit as from scratch at the same ubatch borders.
+
+    Where K and V are quantized, as right after its document's first question: a prompt from scratch attends to the
+    document's cells before they are quantized.
+    """
     model = load_model(name)
     il = il or model.n_layer
     tokens = model.tokens(2 * (N_HELD + 2 * N_ASKED) + 8)
@@ -163,7 +167,14 @@ def test_documents_that_were_put_away_serve_as_well(
                 engine.run(0, il)
             got = finish(engine, context, seed=1)
             scratch = Engine(other.pointer)
-            scratch.begin(prompt, WINDOW, headroom=8)
+            if kv_type == F16:
+                scratch.begin(prompt, WINDOW, headroom=8)
+            else:
+                scratch.begin(documents[i][0], WINDOW, headroom=8)
+                scratch.run(0, il)
+                scratch.hold(N_HELD)
+                finish(scratch, other, seed=0)
+                scratch.resume(N_HELD, prompt[N_HELD:], WINDOW, headroom=8)
             scratch.run(0, il)
             want = finish(scratch, other, seed=1)
             assert got.tobytes() == want.tobytes()

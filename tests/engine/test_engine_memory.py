@@ -75,7 +75,10 @@ def test_bytes_are_those_of_the_cells(make: Setup, kv_type: int, bytes_per_value
     assert cells == [3 * CELLS_PAD] * 2 + [CELLS_PAD] * 4  # 600 + 100 and 72 + 100, padded
     n_head_kv, head_dim = 2, 64
     assert sizes == [n * n_head_kv * head_dim * 2 * bytes_per_value for n in cells]
-    assert info.kv_bytes == sum(sizes) == kv_bytes(context.pointer) == info.kv_bytes_peak
+    assert info.kv_bytes == sum(sizes) == kv_bytes(context.pointer)
+    # a layer that is to be quantized runs with f16
+    exact = [0 if kv_type == F16 else n * n_head_kv * head_dim * 2 * 2 for n in cells]
+    assert info.kv_bytes_peak == max(sum(sizes[: il + 1]) + exact[il] for il in range(info.n_layer))
 
 
 def test_sliding_window_layers_are_counted(make: Setup) -> None:
@@ -174,7 +177,8 @@ def test_decoding_past_the_headroom_changes_nothing(
     # without flash attention all cells of the context are there from the start
     assert info.n_grow >= 2 if flash_attn else info.n_grow == 0
     assert info.kv_bytes == size == sum(layer_bytes(engine))
-    assert info.kv_bytes <= info.kv_bytes_peak <= info.kv_bytes + max(layer_bytes(engine))
+    largest = max(layer_bytes(engine)) * (1 if kv_type == F16 else 3)  # one layer may be there twice, or with f16
+    assert info.kv_bytes <= info.kv_bytes_peak <= info.kv_bytes + largest
     assert [engine.layer(il).n_cells for il in (1, 5)] == [N_PROMPT + 70 + N_DECODE, 72 + 70 + N_DECODE]
     assert tight.tobytes() == roomy.tobytes(), np.flatnonzero((tight != roomy).any(axis=1))[:5]
 

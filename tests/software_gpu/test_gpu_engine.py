@@ -22,6 +22,8 @@ from asl_llamacpp.engine.kinds import Reduction
 N, WINDOW, N_UBATCH, N_CTX = 200, 32, 64, 1024
 N_SHALLOW = 2
 
+IQ4_NL = 20  # ggml type
+
 PLACES: dict[str, tuple[dict[str, Any], int]] = {
     "device": ({"accept": "cuda"}, ALL_LAYERS),
     "shared memory": ({"accept": "metal", "memory": "shared"}, ALL_LAYERS),
@@ -107,8 +109,8 @@ def next_question(bench: Bench, context: Context, engine: Engine, seed: int) -> 
     return scores_of(engine, N_SHALLOW) + go_deep(bench, context, engine, seed)
 
 
-def held(bench: Bench) -> Arrays:
-    context, engine = bench.start()
+def held(bench: Bench, **options: Any) -> Arrays:
+    context, engine = bench.start(**options)
     arrays = first_question(bench, context, engine)
     for seed in (1, 2):
         arrays += next_question(bench, context, engine, seed)
@@ -125,9 +127,9 @@ def parked(bench: Bench) -> Arrays:
     return arrays + next_question(bench, context, engine, 1)
 
 
-def on_the_host(bench: Bench) -> Arrays:
+def on_the_host(bench: Bench, **options: Any) -> Arrays:
     """The document's KV and hidden states leave the device, and come back on another context."""
-    context, engine = bench.start()
+    context, engine = bench.start(**options)
     arrays = first_question(bench, context, engine)
     hidden = np.empty((N_HELD, 64), dtype=np.float32)
     engine.get_hidden(hidden)
@@ -141,7 +143,7 @@ def on_the_host(bench: Bench) -> Arrays:
         layers.append((first, k, v))
         arrays += [k, v]
 
-    other, second = bench.start()
+    other, second = bench.start(**options)
     second.restore(bench.tokens[:N_HELD], N_SHALLOW, hidden)
     second.resume(N_HELD, bench.tokens[N : N + 45], WINDOW, 8)
     for il, (first, k, v) in enumerate(layers):
@@ -150,20 +152,20 @@ def on_the_host(bench: Bench) -> Arrays:
     return [*arrays, hidden, *go_deep(bench, other, second)]
 
 
-def state(bench: Bench) -> Arrays:
+def state(bench: Bench, **options: Any) -> Arrays:
     """A pruned cache that is saved, and loaded into another context."""
-    context, engine = bench.start()
+    context, engine = bench.start(**options)
     arrays = first_question(bench, context, engine)
     size = C.llama_state_get_size(context.pointer)
     data = (ctypes.c_uint8 * size)()
     assert C.llama_state_get_data(context.pointer, data, size) == size
-    other, _ = bench.start()
+    other, _ = bench.start(**options)
     assert C.llama_state_set_data(other.pointer, data, size) == size
     return [*arrays, other.decode_each(bench.tokens[400:405], N + 3)]
 
 
-def grown(bench: Bench) -> Arrays:
-    context, engine = bench.start()
+def grown(bench: Bench, **options: Any) -> Arrays:
+    context, engine = bench.start(**options)
     engine.begin(bench.tokens[:N], WINDOW, 0)
     engine.run(0, N_SHALLOW, scores=True)
     arrays = go_deep(bench, context, engine)
@@ -189,9 +191,14 @@ SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "on the host": on_the_host,
     "state": state,
     "grown": grown,
+    "held, q8_0": lambda bench: held(bench, kv_type=Q8_0),
+    "held, iq4_nl": lambda bench: held(bench, kv_type=IQ4_NL),  # no CUDA kernel takes rows out of it
+    "on the host, q8_0": lambda bench: on_the_host(bench, kv_type=Q8_0),
+    "state, q8_0": lambda bench: state(bench, kv_type=Q8_0),
+    "grown, q8_0": lambda bench: grown(bench, kv_type=Q8_0),
 }
-MODELS = {"tiny-llama": list(SCENARIOS), "tiny-gemma2": ["pruned", "held", "on the host", "state"]}
-MODELS["tiny-gpt-oss"] = MODELS["tiny-gemma2"]
+OF_WINDOWS = ["pruned", "held", "on the host", "state", "held, q8_0", "on the host, q8_0"]
+MODELS = {"tiny-llama": list(SCENARIOS), "tiny-gemma2": OF_WINDOWS, "tiny-gpt-oss": OF_WINDOWS}
 CASES = [(model, scenario) for model, scenarios in MODELS.items() for scenario in scenarios]
 
 
