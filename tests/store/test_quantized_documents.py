@@ -15,6 +15,8 @@ from asl_llamacpp import Llama
 
 QUANTIZED = {"type_k": 8, "type_v": 8, "kv_policy": PRUNE, "document_min": 256}
 
+COLOUR = "Which colour has the door of the mill that stands at the end of the road?"
+
 STORES: dict[str, dict[str, Any]] = {
     "ram": {},
     "device": {"document_store": "device"},
@@ -58,17 +60,17 @@ def test_a_file(store: str, tmp_path: Path) -> None:
         document = llm.read(text=text)
         document.ask("What is the pass key of the vault?", max_tokens=1)
         document.save(tmp_path / "keys.asldoc")
-        want = document.ask("Which colour has the door?", max_tokens=4).text, logits(llm).tobytes()
+        want = document.ask(COLOUR, max_tokens=4).text, logits(llm).tobytes()
     with closing(load(**settings)) as llm:
         document = llm.open_document(tmp_path / "keys.asldoc")
-        answer = document.ask("Which colour has the door?", max_tokens=4)
+        answer = document.ask(COLOUR, max_tokens=4)
         assert answer.report.reused == len(document.tokens)
         assert (answer.text, logits(llm).tobytes()) == want
 
 
 def test_a_budget_and_a_state() -> None:
     """Compressed layers are quantized ones; a state brings them back, and decoding goes on the same."""
-    settings = {**QUANTIZED, "kv_budget": 128}
+    settings = {**QUANTIZED, "kv_budget": 128, "document_min": None}
     with closing(load(**settings)) as llm, closing(load(**settings)) as other:
         asked(llm, 0, 0)
         state = llm.save_state()
