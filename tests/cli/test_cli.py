@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from cli_calls import fails, invoke
 from gguf import GGUFWriter
+from llama_fixtures import narrow_path
 from pdf_files import pdf_bytes
 from typer.main import get_command
 
@@ -34,6 +36,7 @@ from asl_llamacpp.prefill.report import PrefillReport, Progress
 from asl_llamacpp.sources import text_source
 
 DOCUMENT = "The key is under the mat.\n" * 20
+ONE_THREAD = {"n_threads": 1, "n_threads_batch": 1}
 
 
 # ---- a fake model ---------------------------------------------------------------------------------------------------
@@ -385,9 +388,9 @@ QUESTION = "What is the pass key of the vault?"
 
 @pytest.fixture(scope="module")
 def long_document(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 3,000 tokens with a pass key in the first third."""
-    lines = [FILLER] * 110
-    lines.insert(35, NEEDLE)
+    """About 1,700 tokens with a pass key in the first third."""
+    lines = [FILLER] * 60
+    lines.insert(20, NEEDLE)
     path = tmp_path_factory.mktemp("documents") / "long.md"
     path.write_text("\n".join(lines))
     return path
@@ -396,7 +399,8 @@ def long_document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_long_document_is_answered(smollm2_path: Path, long_document: Path, tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
-    options = ["--policy", "asl:select_k=512", "--max-tokens", "24", "--report", "--plot", str(picture)]
+    options = ["--policy", "asl:select_k=512", "--max-tokens", "24", "--threads", "1"]
+    options += ["--report", "--plot", str(picture)]
     result = invoke("ask", "-m", smollm2_path, *options, long_document, QUESTION)
     assert result.exit_code == 0, result.output
     assert "48213" in result.stdout
@@ -404,15 +408,14 @@ def test_a_long_document_is_answered(smollm2_path: Path, long_document: Path, tm
     assert picture.read_text().startswith("<?xml")
 
 
-@pytest.mark.slow
-def test_the_same_from_standard_input_as_json(smollm2_path: Path, long_document: Path) -> None:
+def test_the_same_from_standard_input_as_json(long_document: Path) -> None:
     text = long_document.read_text()
-    options = ["--policy", "asl:select_k=512,layer=12", "--max-tokens", "8", "--json"]
-    result = invoke("ask", "-m", smollm2_path, *options, "-", QUESTION, input=text)
+    options = ["--policy", "asl:select_k=512,layer=12", "--max-tokens", "8", "--threads", "1", "--json"]
+    result = invoke("ask", "-m", narrow_path(), *options, "-", QUESTION, input=text)
     assert (result.exit_code, result.stderr) == (0, "")  # nothing from llama.cpp either
     told = json.loads(result.stdout)
     report, usage = told["report"], told["usage"]
-    n_prompt = measure(smollm2_path, typed(text), QUESTION).prompt
+    n_prompt = measure(narrow_path(), typed(text), QUESTION).prompt
     assert usage["prompt_tokens"] == report["n_prompt"] == n_prompt
     assert (report["selection_layer"], report["forced"], report["n_selected"]) == (12, True, 512)
     assert report["cells"] == [n_prompt] * 13 + [512] * 17
@@ -432,7 +435,7 @@ def test_a_document_beyond_the_real_context(smollm2_path: Path, tmp_path: Path) 
 def test_the_tokens_that_are_counted_are_those_evaluated(request: pytest.FixtureRequest, fixture: str) -> None:
     path = request.getfixturevalue(fixture)
     size = measure(path, typed(FILLER), QUESTION)
-    llm = open_model(path, n_ctx=512)
+    llm = open_model(path, n_ctx=512, **ONE_THREAD)
     try:
         answer = llm.read(text=FILLER).ask(QUESTION, max_tokens=1)
         assert size.prompt == answer.usage["prompt_tokens"] == answer.report.n_prompt
@@ -461,7 +464,8 @@ def test_llama_cpp_says_nothing_but_why_it_failed(tmp_path: Path, capfd: pytest.
 
 
 @pytest.mark.slow
-def test_the_demo(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(models, "open_model", partial(open_model, **ONE_THREAD))
     document = load_document([str(demo.EXAMPLE)])
     assert 4000 < measure(smollm2_path, document, demo.QUESTION).document < 7500
     demo.demo()
@@ -538,6 +542,7 @@ def test_info_of_no_model(tmp_path: Path) -> None:
 # ---- evidence -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_evidence_of_a_real_answer(smollm2_path: Path, tmp_path: Path) -> None:
     """The three best passages on stderr, all of them in the JSON, and the document as a heat map."""
     files = [tmp_path / "one.md", tmp_path / "two.txt"]
@@ -565,6 +570,7 @@ def test_evidence_paths_are_checked_first(ask: Callable[..., Any], fakes: FakeMo
     assert fakes.opened == []
 
 
+@pytest.mark.slow
 def test_sections_of_a_document_beyond_the_context(smollm2_path: Path, tmp_path: Path) -> None:
     document = tmp_path / "long.txt"
     document.write_text("\n\n".join([*[FILLER] * 30, NEEDLE, *[FILLER] * 30]))
@@ -581,7 +587,7 @@ def test_sections_of_a_document_beyond_the_context(smollm2_path: Path, tmp_path:
 @pytest.fixture(scope="module")
 def saved(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "inn.asldoc"
-    with closing(open_model(smollm2_path, n_ctx=2048, n_threads=1, kv_policy="asl:layer=14,select_k=192")) as llm:
+    with closing(open_model(smollm2_path, n_ctx=2048, kv_policy="asl:layer=14,select_k=192", **ONE_THREAD)) as llm:
         llm.read(text="\n\n".join([*[FILLER] * 20, NEEDLE, *[FILLER] * 20]), name="inn.md").save(path)
     return path
 
@@ -597,6 +603,7 @@ def ask_saved(smollm2_path: Path, saved: Path) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.slow
 def test_a_saved_document_is_not_prefilled_again(ask_saved: Callable[..., Any]) -> None:
     result = ask_saved("--json")
     assert result.exit_code == 0, result.output
@@ -607,6 +614,7 @@ def test_a_saved_document_is_not_prefilled_again(ask_saved: Callable[..., Any]) 
     assert "48213" in ask_saved("--policy", "full").stdout
 
 
+@pytest.mark.slow
 def test_a_saved_document_longer_than_the_context(ask_saved: Callable[..., Any]) -> None:
     fails(ask_saved("--n-ctx", "768"), "inn.md does not fit: 1")
     result = ask_saved("--n-ctx", "768", "--sections", "--report")
@@ -615,6 +623,7 @@ def test_a_saved_document_longer_than_the_context(ask_saved: Callable[..., Any])
     assert "of them known" in whole and "it was read in" not in whole
 
 
+@pytest.mark.slow
 def test_saved_documents_that_cannot_be_used(
     ask_saved: Callable[..., Any], gemma_path: Path, document: Path, tmp_path: Path
 ) -> None:

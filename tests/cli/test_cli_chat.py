@@ -64,6 +64,7 @@ def leave(terminal: Terminal) -> None:
     assert terminal.status() == 0
 
 
+@pytest.mark.slow
 def test_a_conversation(chat: StartChat, tmp_path: Path) -> None:
     """Progress, answers, every command, a saved document, and leaving."""
     terminal = chat()
@@ -117,6 +118,7 @@ def test_a_conversation(chat: StartChat, tmp_path: Path) -> None:
     assert again.status() == 0
 
 
+@pytest.mark.slow
 def test_another_policy(chat: StartChat) -> None:
     """The state goes along where the new policy can use it, and waits while there is a policy that uses none."""
     terminal = chat("--quiet")
@@ -141,6 +143,7 @@ def test_another_policy(chat: StartChat) -> None:
     leave(terminal)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_an_answer_only(chat: StartChat) -> None:
     terminal = chat("--max-tokens", "300", "--policy", "asl:layer=14,select_k=640")
     terminal.press(QUESTION + ENTER)
@@ -172,6 +175,7 @@ def test_ctrl_c_stops_an_answer_only(chat: StartChat) -> None:
     leave(terminal)
 
 
+@pytest.mark.slow
 def test_the_oldest_turns_are_dropped_and_that_is_said(chat: StartChat) -> None:
     terminal = chat("--n-ctx", "768", "--max-tokens", "8")
     first = terminal.enter(QUESTION)
@@ -209,6 +213,7 @@ def test_questions_from_a_pipe(document: Path, tmp_path: Path) -> None:
     assert "\x1b" not in out + err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [QUESTION, "/quit"])
 def test_questions_from_a_pipe_that_fail(document: Path, last: str) -> None:
     """Each has its line, the others are answered, and the exit code tells."""
@@ -224,6 +229,7 @@ def test_questions_from_a_pipe_that_fail(document: Path, last: str) -> None:
     assert "\x1b" not in out + err
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_what_reads_from_a_pipe(document: Path) -> None:
     process = piped(document, *OPTIONS, "--max-tokens", "1000")
     assert process.stdin and process.stdout
@@ -235,6 +241,7 @@ def test_ctrl_c_ends_what_reads_from_a_pipe(document: Path) -> None:
     assert (process.returncode, err) == (130, "interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_long_document_in_sections(document: Path, tmp_path: Path) -> None:
     options = ("--sections", "--n-ctx", "768", "--policy", "asl:select_k=128,layer=10", "--threads", "1")
     path = tmp_path / "long.md"

@@ -23,6 +23,7 @@ def command(example: Path) -> list[str]:
     return [argument for argument in arguments if argument != "..." and not argument.startswith("[")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(
     example: Path, reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

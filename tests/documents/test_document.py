@@ -45,6 +45,7 @@ def document(llm: Llama) -> Document:
     return document
 
 
+@pytest.mark.slow
 def test_twenty_questions_each_as_if_asked_alone() -> None:
     """At the same layer, bit for bit: the one that is asked alone gets an ubatch border where the document ends."""
     llm = load_narrow(kv_policy=POLICY, n_ctx=1024)
@@ -136,6 +137,7 @@ def test_a_heat_map(tmp_path: Path, document: Document) -> None:
         document.ask(QUESTIONS[0], max_tokens=1).save_heat_map(tmp_path / "map.txt")
 
 
+@pytest.mark.slow
 def test_where_nothing_is_pruned_there_is_evidence_too() -> None:
     """A document that fits select_k is kept after all layers, and looked at in one of them."""
     llm = load(kv_policy="asl", n_ctx=1024)
@@ -183,6 +185,7 @@ def test_what_it_will_use_and_where_it_is(document: Document) -> None:
     assert document.fits and document.n_pages is None
 
 
+@pytest.mark.slow
 def test_reading_ahead(document: Document) -> None:
     """As deep as the selection comes at the latest; the first question then costs as little as the next."""
     seen: list[str] = []
@@ -225,6 +228,7 @@ def test_reading_ahead_where_layers_are_compressed(settings: dict[str, Any]) -> 
     assert logits(alone).tobytes() == logits(llm).tobytes()
 
 
+@pytest.mark.slow
 def test_stock_llama_cpp_reads_too() -> None:
     llm = load(kv_policy="full", n_ctx=1024)
     document = llm.read(text=TEXT)

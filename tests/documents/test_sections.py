@@ -32,6 +32,7 @@ def llm() -> Llama:
     return load(kv_policy=POLICY, n_ctx=1024)
 
 
+@pytest.mark.slow
 def test_the_answer_comes_from_the_section_that_has_it(llm: Llama) -> None:
     document = llm.read(text=BOOK, name="book.md", overflow="sections")
     assert not document.fits
@@ -85,6 +86,7 @@ def test_what_fits_is_asked_as_a_whole(llm: Llama) -> None:
     document.close()
 
 
+@pytest.mark.slow
 def test_several_files(llm: Llama, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("chapters")
     files = [folder / f"{i}.md" for i in range(6)]

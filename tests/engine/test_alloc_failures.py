@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from places import HELPERS
 
+pytestmark = pytest.mark.slow
+
 MIN_SIZE = 4096  # below it are ggml's contexts and numpy's scratch, which end the process
 
 ASL = "asl:layer=2,l_min=2,l_obs=2,select_k=64,window=16"

@@ -20,6 +20,8 @@ from update_architectures import DATA, PAGE, architecture, data_text, listing, o
 from asl_llamacpp import Llama, UnsupportedModelError
 from asl_llamacpp.engine.support import architecture_error, asl_unsupported_reason, proven_architectures
 
+pytestmark = pytest.mark.slow
+
 LISTED = sorted(proven_architectures())
 
 # fmt: off

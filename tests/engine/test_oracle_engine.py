@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from asl_llamacpp import ASL, FastKV, Full, PrefillReport, SnapKV
 from asl_llamacpp.selection.ranks import rank_variance
 
+pytestmark = pytest.mark.slow
+
 F32_KV = {"type_k": 0, "type_v": 0}  # GGML_TYPE_F32, as the reference's cache
 N_GREEDY = 8
 MARGIN = 0.01  # a ratio nearer to tau than this may flip the layer

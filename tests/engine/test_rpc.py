@@ -12,12 +12,14 @@ from functools import cache
 from typing import Any
 
 import pytest
-from llama_fixtures import greedy, load, prompt
+from llama_fixtures import greedy, load, load_narrow, prompt
 from places import ROOT
 from rpc_servers import Server
 
 # isort: split
 from llama_cpp import LlamaState
+
+from asl_llamacpp import Llama
 
 RULE = "asl:l_min=7,l_max=none,select_k=128"
 CASES: dict[str, dict[str, Any]] = {
@@ -47,9 +49,14 @@ def server() -> Iterator[Server]:
     found.stop()
 
 
+def load_case(case: str, **settings: Any) -> Llama:
+    """The narrow model, but the real one where a layer must be found: the rule never fires on random weights."""
+    return (load if case == "rule" else load_narrow)(n_ubatch=128, **CASES[case], **settings)
+
+
 def run(case: str, **settings: Any) -> dict[str, Any]:
     """What a prompt of 402 tokens in four ubatches leads to."""
-    with closing(load(n_ubatch=128, **CASES[case], **settings)) as llm:
+    with closing(load_case(case, **settings)) as llm:
         answer = greedy(llm, prompt(N_PROMPT), N_ANSWER)
         report = llm.last_prefill
         assert report is not None
@@ -113,7 +120,7 @@ def test_a_server_takes_one_model_at_a_time(servers: list[Server], monkeypatch: 
 
 def saved(case: str, **settings: Any) -> tuple[LlamaState, list[int], list[int]]:
     """A state, the answer that follows it, and the answer after it was loaded again."""
-    with closing(load(n_ubatch=128, **CASES[case], **settings)) as llm:
+    with closing(load_case(case, **settings)) as llm:
         llm.eval(prompt(N_PROMPT))
         state = llm.save_state()
         answer = greedy(llm, prompt(N_PROMPT), N_ANSWER)
@@ -122,12 +129,13 @@ def saved(case: str, **settings: Any) -> tuple[LlamaState, list[int], list[int]]
         return state, answer, greedy(llm, prompt(N_PROMPT), N_ANSWER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["rule", "budget", "full"])
 def test_state_of_a_remote_cache(servers: list[Server], case: str) -> None:
     _, answer, again = saved(case)
     state, remote_answer, remote_again = saved(case, rpc_servers=servers[0].address, n_gpu_layers=15)
     assert (remote_answer, remote_again) == (answer, again)
-    with closing(load(n_ubatch=128, **CASES[case])) as llm:
+    with closing(load_case(case)) as llm:
         llm.load_state(state)
         assert greedy(llm, prompt(N_PROMPT), N_ANSWER) == again
 
@@ -135,7 +143,7 @@ def test_state_of_a_remote_cache(servers: list[Server], case: str) -> None:
 def test_cache_grows_on_a_server(servers: list[Server]) -> None:
     def go_on(**settings: Any) -> list[int]:
         policy = CASES["fixed layer"]
-        with closing(load(n_ctx=1024, kv_reuse=True, **policy, **settings)) as llm:
+        with closing(load_narrow(n_ctx=1024, kv_reuse=True, **policy, **settings)) as llm:
             llm.eval(prompt(N_PROMPT))
             llm.eval(prompt(400))  # more than there are spare cells
             assert llm._engine is not None and llm._engine.info().n_grow > 0
@@ -160,6 +168,7 @@ def ask(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_ask_with_a_server(server: Server) -> None:
     here, there = ask(), ask("--rpc", server.address)
     assert (there.returncode, there.stderr) == (0, "")

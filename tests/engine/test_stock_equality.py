@@ -39,6 +39,7 @@ def write_logits(lib: Path, out: Path, models: list[Path]) -> dict[str, NDArray[
     return dict(np.load(out))
 
 
+@pytest.mark.slow
 def test_ordinary_context_equals_the_unpatched_library(
     smollm2_path: Path, gemma_path: Path, tiny_path: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -123,7 +124,7 @@ def assert_equal(got: NDArray[np.float32], want: NDArray[np.float32], case: obje
 
 
 @pytest.mark.parametrize(("flash_attn", "kv_type"), LAYOUTS, ids=["fa-f16", "fa-q8_0", "nofa-f16"])
-@pytest.mark.parametrize("n_ubatch", [64, 512])
+@pytest.mark.parametrize("n_ubatch", [64, pytest.param(512, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["tiny-llama", "tiny-gemma2", "tiny-gpt-oss"])
 def test_layerwise_equals_plain_at_every_border(
     make_pair: Callable[..., Pair], name: str, n_ubatch: int, flash_attn: bool, kv_type: int
@@ -140,6 +141,7 @@ def test_layerwise_equals_plain_at_every_border(
             want = got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_ubatch", "flash_attn", "kv_type", "n", "groups", "n_threads"),
     [

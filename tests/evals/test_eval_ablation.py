@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from llama_fixtures import greedy, load, logits
+from any_answer import N_ANSWER, take_any_answer
+from llama_fixtures import greedy, logits, narrow_path
+from llama_fixtures import load_narrow as load
 
 from asl_llamacpp.evals import ablation
 from asl_llamacpp.evals.ablation import rounded, run_ablation
 from asl_llamacpp.evals.ablation_report import write_report
 from asl_llamacpp.evals.ablation_rules import Signal, first_past, outcomes, tried
 from asl_llamacpp.evals.forced import ForcedSelection
-from asl_llamacpp.evals.lines import append, read_lines
+from asl_llamacpp.evals.lines import read_lines
 from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.evals.signals import (
     COMBINED,
@@ -203,18 +205,35 @@ def test_goes_on_where_it_stopped(smollm2_path: Path, tmp_path: Path, monkeypatc
     assert run_ablation(smollm2_path, ["passkey", "niah_single_1"], 200, out, **how) == 0
 
 
-def test_one_prompt_from_end_to_end(smollm2_path: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.jsonl"
-    how: dict[str, Any] = {"n_samples": 1, "seeds": (0,), "n_threads": 1, "n_threads_batch": 1}
-    run_ablation(smollm2_path, ["niah_single_1"], 220, out, budgets=["1/2"], **how)
+def measure_one(model: Path, out: Path, length: int, **how: Any) -> dict[str, Any]:
+    """The line of one prompt."""
+    run_ablation(
+        model, ["niah_single_1"], length, out, budgets=["1/2"], n_samples=1, seeds=(0,), n_threads=1, n_threads_batch=1,
+        **how,
+    )  # fmt: skip
     (line,) = read_lines(out)
+    return line
+
+
+def test_one_prompt_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_any_answer(monkeypatch)
+    line = measure_one(narrow_path(), tmp_path / "a.jsonl", 220)
     found = line["budgets"]["1/2"]
     assert found["k"] == 110 and list(found["tried"]["sum"]) == [str(il) for il in LAYERS]
     assert list(found["tried"]["max"]) == [str(il) for il in range(9, 29)]
     assert all(value[0] <= 0 and 0 <= value[2] <= 1 for way in found["tried"].values() for value in way.values())
-    assert line["full"][1] and line["full"][0] > -2
+    assert line["n_answer"] == N_ANSWER and line["full"][1]
     assert set(found["settings"]) == {"window=32", "window=16", "window=64", "kernel=1", "kernel=3", "kernel=15"}
     layer, *value = found["settings"]["window=32"]
     assert value == found["tried"]["sum"][str(layer)]
-    append(out, {**line, "sample": 1})
-    assert "Unpruned" in write_report(read_lines(out), tmp_path)
+    assert "Unpruned" in write_report([line, {**line, "sample": 1}], tmp_path)
+
+
+@pytest.mark.slow
+def test_a_right_answer_is_likely(smollm2_path: Path, tmp_path: Path) -> None:
+    line = measure_one(smollm2_path, tmp_path / "a.jsonl", 160, ways=["sum"], windows=(), kernels=())
+    assert line["full"][1] and line["full"][0] > -2
+    found = line["budgets"]["1/2"]
+    assert set(found["tried"]) == {"sum"} and set(found["settings"]) == {"window=32"}
+    tried = found["tried"]["sum"]
+    assert max(value[0] for value in tried.values()) > -3 and list(tried) == [str(il) for il in LAYERS]

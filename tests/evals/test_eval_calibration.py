@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from any_answer import take_any_answer
+from llama_fixtures import narrow_path
 from typer.testing import CliRunner
 
 from asl_llamacpp import ASL
@@ -153,13 +155,14 @@ def test_too_few_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_model_from_end_to_end(smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_model_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_any_answer(monkeypatch)
     monkeypatch.setattr(calibration.platformdirs, "user_config_path", lambda *_, **__: tmp_path / "user")
     monkeypatch.setattr(calibration.platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     monkeypatch.setattr(calibrate, "BUDGETS", ("1/4",))
     monkeypatch.setattr(calibrate, "WAYS", ("sum",))
     model = tmp_path / "model.gguf"
-    model.symlink_to(smollm2_path)
+    model.symlink_to(narrow_path())
     options = ["--prompts", "6", "--length", "256", "--threads", "1", "--lines", str(tmp_path / "lines.jsonl")]
     result = CliRunner().invoke(app, ["calibrate", str(model), *options])
     assert result.exit_code == 0, result.output

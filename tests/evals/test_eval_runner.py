@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cli_calls import fails, invoke
 from eval_lines import line
+from llama_fixtures import narrow_path
 
 from asl_llamacpp.documents.query import Query
 from asl_llamacpp.evals import Sample, Variant, run, variants
@@ -180,6 +181,7 @@ def test_results_file(tmp_path: Path) -> None:
 # ---- the command line -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_small_evaluation_from_end_to_end(smollm2_path: Path, tmp_path: Path) -> None:
     what = ["--task", "niah_single_2", "--length", "600", "--policy", "full", "--policy", "asl", "--budget", "1/4"]
     how = ["--samples", "2", "--seeds", "1", "--threads", "1", "--separate", "--out", str(tmp_path)]
@@ -200,7 +202,8 @@ def test_small_evaluation_from_end_to_end(smollm2_path: Path, tmp_path: Path) ->
     assert (tmp_path / "again" / "accuracy-ruler.png").exists()
 
 
-def test_shared_prefills_give_the_same_lines(smollm2_path: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_shared_prefills_give_the_same_lines(tmp_path: Path) -> None:
     """All but the seconds; an ubatch ends where the window begins, so that not even a rounding differs."""
     found = []
     for shared in (False, True):
@@ -214,7 +217,7 @@ def test_shared_prefills_give_the_same_lines(smollm2_path: Path, tmp_path: Path)
             "n_threads_batch": 1,
             "n_ubatch": 368,
         }
-        assert run(smollm2_path, ["vt", "passkey"], [400], policies, out, shared=shared, **how) == 6
+        assert run(narrow_path(), ["vt", "passkey"], [400], policies, out, shared=shared, **how) == 6
         lines = sorted(read_lines(out), key=lambda one: str(key_of(one)))
         times = [one.pop(name) for one in lines for name in ("prefill_seconds", "seconds")]
         assert all((time is None) == shared for time in times)

@@ -89,7 +89,7 @@ def both(shared: SharedLlama, way: str, tokens: list[int], **settings: Any) -> t
     return left[0], left[1], float(np.abs(last[0] - last[1]).max())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) if way in REAL else way for way in WAYS])
 def test_equals_an_ordinary_run(request: pytest.FixtureRequest, way: str) -> None:
     """To the bit, if one of its ubatches ends where the tail begins; but `full` has another way through the layers."""
     shared: SharedLlama = request.getfixturevalue("real" if way in REAL else "shared")
@@ -136,6 +136,7 @@ def test_sentences_are_those_of_the_prompts_text(shared: SharedLlama, policy: st
     assert sum(0 < share < 1 for share in shares) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("load", "tokens"), [(load_real, PROMPTS[1]), (load, PROMPTS[2])], ids=("second", "third"))
 def test_other_prompts(load: Callable[..., Llama], tokens: list[int]) -> None:
     llm = load(n_ubatch=N - TAIL)
@@ -147,6 +148,7 @@ def test_other_prompts(load: Callable[..., Llama], tokens: list[int]) -> None:
     llm.close()
 
 
+@pytest.mark.slow
 def test_other_ubatches_round_no_more_than_llama_cpp_does() -> None:
     """The tail is an ubatch of its own; where the ordinary run has no border there, sums round differently."""
     llm = load_real()
@@ -163,6 +165,7 @@ def test_other_ubatches_round_no_more_than_llama_cpp_does() -> None:
     llm.close()
 
 
+@pytest.mark.slow
 def test_the_policies_differ(real: SharedLlama) -> None:
     """Otherwise the equalities above would prove little."""
     layers = {}
@@ -178,6 +181,7 @@ def test_the_policies_differ(real: SharedLlama) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swa_full", [False, True])
 def test_sliding_windows(gemma_path: Path, swa_full: bool) -> None:
     """Layer 5 is the first of full attention; gemfilter selects there, and compresses it first."""

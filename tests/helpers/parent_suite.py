@@ -5,6 +5,7 @@ Used by test_parent_suite.py, in a process of its own; PARENT_SUITE_* variables 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from importlib.util import find_spec
@@ -51,6 +52,7 @@ class Llama(asl_llamacpp.Llama):
 
 
 llama_cpp.Llama = Llama  # type: ignore[misc]
+multiprocessing.cpu_count = lambda: 1  # the number of threads in the tests; those that wait for each other are slow
 
 
 def module(name: str, **attributes: object) -> None:

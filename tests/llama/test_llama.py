@@ -41,6 +41,7 @@ def our_answers(kv_policy: str, flash_attn: bool | None) -> dict[str, Any]:
     return answers(load(kv_policy=kv_policy, flash_attn=flash_attn, **SETTINGS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(("kv_policy", "flash_attn"), [("full", None), ("asl", None)], ids=("full", "asl"))
 def test_call_equals_the_parents(name: str, kv_policy: str, flash_attn: bool | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from llama_fixtures import cells, greedy, load, prompt
+from llama_fixtures import cells, greedy, prompt
+from llama_fixtures import load_narrow as load
 
 from asl_llamacpp import BudgetError
 

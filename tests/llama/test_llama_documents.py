@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import oracle
 import pytest
-from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt
+from llama_fixtures import PRUNE, cells, greedy, logits, prompt
+from llama_fixtures import load as load_real
+from llama_fixtures import load_narrow as load
+from narrow_model import N_EMBD
 
 from asl_llamacpp import Llama, PrefillReport
 from asl_llamacpp.selection.arrays import Ints
@@ -27,11 +32,16 @@ def report_of(llm: Llama) -> PrefillReport:
 
 
 @pytest.mark.parametrize(
-    ("kv_policy", "questions"),
-    [(PRUNE, QUESTIONS[1:]), (RULE, QUESTIONS[1:8]), ("fastkv:select_k=128", QUESTIONS[1:4])],
-    ids=["layer given", "rule", "fastkv"],
+    ("load", "kv_policy", "questions"),
+    [
+        pytest.param(load, PRUNE, QUESTIONS[1:], id="layer given"),
+        pytest.param(load_real, RULE, QUESTIONS[1:8], id="rule", marks=pytest.mark.slow),
+        pytest.param(load, "fastkv:select_k=128", QUESTIONS[1:4], id="fastkv"),
+    ],
 )
-def test_questions_are_answered_as_by_a_fresh_object(kv_policy: str, questions: list[list[int]]) -> None:
+def test_questions_are_answered_as_by_a_fresh_object(
+    load: Callable[..., Llama], kv_policy: str, questions: list[list[int]]
+) -> None:
     """At the same selection layer, bit for bit: the fresh one gets an ubatch border where the document ends."""
     llm = load(kv_policy=kv_policy, document_min=256)
     greedy(llm, DOCUMENT + QUESTIONS[0], 2)
@@ -127,6 +137,6 @@ def test_memory_is_that_of_the_larger_prompt() -> None:
         assert llm._engine is not None
         info = llm._engine.info()
         sizes.add((info.kv_bytes, info.n_groups))
-        assert info.held_bytes == info.n_held * 576 * 4
+        assert info.held_bytes == info.n_held * N_EMBD * 4
     assert len({groups for _, groups in sizes}) == 1
     assert max(size for size, _ in sizes) <= 1.6 * min(size for size, _ in sizes)

@@ -10,7 +10,9 @@ import gguf
 import numpy as np
 import pytest
 from llama_cpp.llama_chat_format import Llava15ChatHandler
-from llama_fixtures import PRUNE, WHOLE, default_model, greedy, load, prompt, prompt_logits, run_python, text
+from llama_fixtures import PRUNE, WHOLE, greedy, narrow_path, prompt, prompt_logits, run_python, text
+from llama_fixtures import load_narrow as load
+from narrow_model import HEAD_DIM, N_EMBD, N_HEAD
 
 # isort: split
 import llama_cpp
@@ -70,7 +72,7 @@ def test_embeddings_of_full_equal_the_parents() -> None:
     settings = {"n_ctx": 64, "n_threads": 1, "n_threads_batch": 1, "verbose": False, "embedding": True}
     vectors = [
         llm.create_embedding(["the sky", "is blue"])["data"]
-        for llm in (load(kv_policy="full", **settings), llama_cpp.Llama(str(default_model()), **settings))
+        for llm in (load(kv_policy="full", **settings), llama_cpp.Llama(str(narrow_path()), **settings))
     ]
     assert vectors[0] == vectors[1] and len(vectors[0]) == 2
 
@@ -147,7 +149,7 @@ def lora(path: Path) -> str:
     writer.add_float32("adapter.lora.alpha", 4.0)
     generator = np.random.default_rng(0)
     for il in (0, 3, 20):
-        for side, shape in (("a", (4, 576)), ("b", (576, 4))):
+        for side, shape in (("a", (4, N_EMBD)), ("b", (N_HEAD * HEAD_DIM, 4))):
             values = 0.2 * generator.standard_normal(shape)
             writer.add_tensor(f"blk.{il}.attn_q.weight.lora_{side}", values.astype(np.float32))
     writer.write_header_to_file()
@@ -173,7 +175,7 @@ def test_missing_lora_is_refused(kv_policy: str, tmp_path: Path) -> None:
     path = str(tmp_path / "none.gguf")
     result = run_python(f"""
 try:
-    load(kv_policy={kv_policy!r}, lora_path={path!r}).eval([1, 2, 3])
+    load_narrow(kv_policy={kv_policy!r}, lora_path={path!r}).eval([1, 2, 3])
 except (RuntimeError, ValueError) as error:
     print(error)
 """)

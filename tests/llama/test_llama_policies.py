@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_fixtures import cells, greedy, load, logits, prompt
+from llama_fixtures import cells, greedy, logits, prompt
+from llama_fixtures import load as load_real
+from llama_fixtures import load_narrow as load
 
 from asl_llamacpp import Llama, PrefillReport
 
@@ -71,9 +73,14 @@ def test_state_restores_what_was(case: str) -> None:
     assert [next(stream) for _ in range(32)] == expected
 
 
-@pytest.mark.parametrize("policy", [f"gemfilter:select_k={K}", f"asl-2pass:layer=14,{SIZES}"])
+TWO_PASSES = {f"gemfilter:select_k={K}": load_real, f"asl-2pass:layer=14,{SIZES}": load}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", TWO_PASSES)
 def test_two_passes_equal_a_prompt_of_the_selected_tokens(policy: str) -> None:
     """Bit for bit, in the prompt's and in the answer's logits: positions 0..k-1."""
+    load = TWO_PASSES[policy]
     llm = load(kv_policy=policy)
     answer = greedy(llm, DOCUMENT, 8)
     selected = report_of(llm).selected
@@ -92,14 +99,15 @@ def test_two_passes_equal_a_prompt_of_the_selected_tokens(policy: str) -> None:
     assert logits(llm).tobytes() == logits(plain).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["gemfilter", "asl in a budget"])
 def test_prompts_follow_each_other(case: str) -> None:
     """The same prompt again, another one, a continuation: each as in a new object."""
     policy, budget, _ = CASES[case]
     turns = [DOCUMENT, DOCUMENT, prompt(250, start=100), DOCUMENT[:60]]
-    llm = load(kv_policy=policy, kv_budget=budget)
+    llm = load_real(kv_policy=policy, kv_budget=budget)
     for tokens in turns:
-        fresh = load(kv_policy=policy, kv_budget=budget)
+        fresh = load_real(kv_policy=policy, kv_budget=budget)
         assert greedy(llm, tokens, 4) == greedy(fresh, tokens, 4)
         fresh.close()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from llama_fixtures import PRUNE, load, prompt, prompt_logits, run_python, text
+from llama_fixtures import PRUNE, prompt, prompt_logits, run_python, text
+from llama_fixtures import load_narrow as load
 
 from asl_llamacpp import Llama, Progress
 from asl_llamacpp.selection.rule import Selector
@@ -158,6 +159,7 @@ def test_exception_comes_out_of_a_completion(kv_policy: str, error: type[BaseExc
     assert llm.last_prefill.n_prompt == 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kv_policy", [PRUNE, "full"])
 def test_ctrl_c_leaves_the_object_usable(kv_policy: str) -> None:
     """A real SIGINT, sent while C code runs."""

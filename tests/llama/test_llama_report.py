@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_fixtures import PRUNE, load, prompt, run_python, text
+from llama_fixtures import PRUNE, prompt, run_python, text
+from llama_fixtures import load as load_real
+from llama_fixtures import load_narrow as load
 
 from asl_llamacpp import ASL, Llama, PrefillReport
 
@@ -15,7 +18,7 @@ DOCUMENT = prompt(150)
 SIZES = "select_k=64,window=16"
 
 
-def report_of(kv_policy: str | ASL, tokens: list[int] = DOCUMENT) -> PrefillReport:
+def report_of(kv_policy: str | ASL, tokens: list[int] = DOCUMENT, load: Callable[..., Llama] = load) -> PrefillReport:
     llm = load(kv_policy=kv_policy)
     llm.eval(tokens)
     check_consistent(llm)
@@ -120,12 +123,12 @@ def test_tau_that_fires_at_once() -> None:
 
 
 def test_tau_in_between_fires_where_the_ratio_falls_below_it() -> None:
-    ratios = report_of(f"asl:tau=1e-9,l_min=7,l_max=none,{SIZES}").relative_variance
+    ratios = report_of(f"asl:tau=1e-9,l_min=7,l_max=none,{SIZES}", load=load_real).relative_variance
     lowest = min(ratios, key=ratios.__getitem__)
     assert 7 < lowest < 29, "the recorded prompt's ratios have a minimum inside"
     tau = 1.001 * ratios[lowest]
     expected = next(layer for layer, ratio in ratios.items() if ratio < tau)
-    report = report_of(f"asl:tau={tau},l_min=7,l_max=none,{SIZES}")
+    report = report_of(f"asl:tau={tau},l_min=7,l_max=none,{SIZES}", load=load_real)
     assert (report.selection_layer, report.forced) == (expected, False)
     assert report.reason.startswith("relative variance ") and "< tau" in report.reason
     for layer, ratio in report.relative_variance.items():
@@ -203,6 +206,7 @@ def gemma_report(path: Path, question: str, **settings: object) -> PrefillReport
     return report
 
 
+@pytest.mark.slow
 def test_gemma_where_the_rule_has_too_few_layers(gemma_path: Path, gemma_question: str) -> None:
     """Of Gemma-3's 18 layers only 5, 11 and 17 see the whole prompt and give scores: l_max decides."""
     report = gemma_report(gemma_path, gemma_question, kv_policy="asl:select_k=256")
@@ -218,6 +222,7 @@ def test_gemma_where_the_rule_has_too_few_layers(gemma_path: Path, gemma_questio
     assert earlier.kv_bytes_full == report.kv_bytes_full, "what is saved must be measured against the same"
 
 
+@pytest.mark.slow
 def test_gemma_with_small_windows(gemma_path: Path, gemma_question: str) -> None:
     """Sliding-window layers keep a ring of cells; only full-attention layers shrink."""
     report = gemma_report(gemma_path, gemma_question, kv_policy="asl:select_k=256,layer=11", swa_full=False)

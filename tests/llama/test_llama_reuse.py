@@ -12,13 +12,14 @@ from llama_fixtures import (
     cells,
     default_model,
     greedy,
-    load,
     logits,
     prompt,
     prompt_logits,
     run_python,
     text,
 )
+from llama_fixtures import load as load_real
+from llama_fixtures import load_narrow as load
 
 # isort: split
 import llama_cpp
@@ -89,7 +90,7 @@ def test_eval_is_not_confused_by_an_unfinished_answer() -> None:
 
 
 def test_same_prompt_is_served_from_the_cache() -> None:
-    llm = load(kv_policy=PRUNE)
+    llm = load_real(kv_policy=PRUNE)
     answer = greedy(llm, DOCUMENT, 8)
     report = llm.last_prefill
     assert greedy(llm, DOCUMENT, 8) == answer
@@ -119,8 +120,9 @@ def test_continuation_is_prefilled_anew(n_turn: int) -> None:
     assert served.tobytes() == fresh_logits(conversation).tobytes()
 
 
+@pytest.mark.slow
 def test_kv_reuse_continues_on_the_pruned_cache() -> None:
-    llm = load(kv_policy=PRUNE, kv_reuse=True)
+    llm = load_real(kv_policy=PRUNE, kv_reuse=True)
     conversation = DOCUMENT + greedy(llm, DOCUMENT, 4) + TURN
     report = llm.last_prefill
     first = prompt_logits(llm, conversation)
@@ -128,7 +130,7 @@ def test_kv_reuse_continues_on_the_pruned_cache() -> None:
     assert cells(llm) == [len(conversation)] * 15 + [64 + 4 + len(TURN)] * 15
 
     # the same by hand: the document pruned, the rest decoded on top of it
-    by_hand = load(kv_policy=PRUNE)
+    by_hand = load_real(kv_policy=PRUNE)
     by_hand.eval(DOCUMENT)
     for token in conversation[150:]:
         by_hand.eval([token])
@@ -137,9 +139,9 @@ def test_kv_reuse_continues_on_the_pruned_cache() -> None:
 
     # a shorter, an equal and a diverging prompt afterwards
     assert prompt_logits(llm, conversation[:-3]).shape == first.shape and llm.last_prefill is report
-    assert greedy(llm, DOCUMENT, 2) == greedy(load(kv_policy=PRUNE), DOCUMENT, 2) and llm.last_prefill is report
+    assert greedy(llm, DOCUMENT, 2) == greedy(load_real(kv_policy=PRUNE), DOCUMENT, 2) and llm.last_prefill is report
     changed = [*DOCUMENT[:-1], TURN[0], *TURN]
-    assert prompt_logits(llm, changed).tobytes() == fresh_logits(changed).tobytes()
+    assert prompt_logits(llm, changed).tobytes() == prompt_logits(load_real(kv_policy=PRUNE), changed).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_short_prompts_keep_the_parents_prefix_reuse() -> None:
 def test_full_keeps_the_parents_prefix_reuse() -> None:
     answers = []
     parent = llama_cpp.Llama(str(default_model()), verbose=False, n_threads=1, n_threads_batch=1)
-    for llm in (load(kv_policy="full"), parent):
+    for llm in (load_real(kv_policy="full"), parent):
         evaluated: list[int] = []
         decode = llm._ctx.decode
         llm._ctx.decode = lambda batch, e=evaluated, d=decode: (e.append(batch.n_tokens()), d(batch))
@@ -221,13 +223,14 @@ def test_two_objects_take_turns() -> None:
 
 def speculative(**settings: object) -> asl_llamacpp.Llama:
     draft = LlamaPromptLookupDecoding(num_pred_tokens=4)
-    return load(draft_model=draft, logits_all=True, flash_attn=True, **settings)
+    return load_real(draft_model=draft, logits_all=True, flash_attn=True, **settings)
 
 
+@pytest.mark.slow
 def test_speculative_decoding_equals_plain_decoding() -> None:
     repetitive = DOCUMENT[20:] + DOCUMENT[60:80]  # the draft model copies from the prompt
     for kv_policy in ("full", PRUNE):
-        plain = load(kv_policy=kv_policy, flash_attn=True)
+        plain = load_real(kv_policy=kv_policy, flash_attn=True)
         assert greedy(speculative(kv_policy=kv_policy), repetitive, 16) == greedy(plain, repetitive, 16)
     llm = speculative(kv_policy=PRUNE)
     answer = text(llm, repetitive)
@@ -236,6 +239,7 @@ def test_speculative_decoding_equals_plain_decoding() -> None:
     assert text(llm, repetitive) == answer and llm.last_prefill is report
 
 
+@pytest.mark.slow
 def test_speculative_decoding_survives_an_abandoned_answer() -> None:
     """Closing an older generator does not make the drafts of a newer one look like a prompt."""
     result = run_python(f"""
@@ -251,4 +255,4 @@ assert llm.last_prefill is report, "drafts were prefilled as a prompt"
 print(answer)
 """)
     assert result.returncode == 0, result.stderr[:2000]
-    assert result.stdout.strip() == str(greedy(load(kv_policy=PRUNE), DOCUMENT, 8))
+    assert result.stdout.strip() == str(greedy(load_real(kv_policy=PRUNE), DOCUMENT, 8))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import llama_fixtures
 import pytest
-from llama_fixtures import PRUNE, cells, greedy, load, logits, prompt, prompt_logits, run_python, text
+from llama_fixtures import PRUNE, cells, greedy, logits, prompt, prompt_logits, run_python, text
+from llama_fixtures import load as load_real
+from llama_fixtures import load_narrow as load
 
 # isort: split
 import llama_cpp
@@ -21,14 +23,15 @@ OTHER = prompt(110, start=250)
 TURN = prompt(12, start=200)
 
 
+@pytest.mark.slow
 def test_state_of_a_pruned_context_goes_on_in_another_object() -> None:
-    llm = load(kv_policy=PRUNE)
+    llm = load_real(kv_policy=PRUNE)
     answer = greedy(llm, DOCUMENT, 4)
     state = llm.save_state()
     expected = [*greedy(llm, DOCUMENT, 20)]
     assert expected[:4] == answer
 
-    twin = load(kv_policy=PRUNE)
+    twin = load_real(kv_policy=PRUNE)
     greedy(twin, OTHER, 2)
     twin.load_state(state)
     assert cells(twin) == [153] * 15 + [67] * 15
@@ -37,7 +40,7 @@ def test_state_of_a_pruned_context_goes_on_in_another_object() -> None:
     assert [next(stream) for _ in range(16)] == expected[4:]
     assert greedy(twin, DOCUMENT, 20) == expected
     assert twin.last_prefill is report, "the loaded prompt was prefilled anew"
-    assert greedy(twin, DOCUMENT + TURN, 1) == greedy(load(kv_policy=PRUNE), DOCUMENT + TURN, 1)
+    assert greedy(twin, DOCUMENT + TURN, 1) == greedy(load_real(kv_policy=PRUNE), DOCUMENT + TURN, 1)
     assert twin.last_prefill is not report
 
 
@@ -51,15 +54,16 @@ def test_report_is_of_what_the_object_holds() -> None:
     assert llm.last_prefill is None or llm.last_prefill.n_prompt == 150
 
 
+@pytest.mark.slow
 def test_ram_cache() -> None:
-    llm = load(kv_policy=PRUNE)
+    llm = load_real(kv_policy=PRUNE)
     llm.set_cache(llama_cpp.LlamaRAMCache())
     answers = [text(llm, DOCUMENT), text(llm, OTHER)]
     prefilled: list[Progress] = []
     llm.on_progress = prefilled.append
     assert [text(llm, DOCUMENT), text(llm, OTHER)] == answers
     assert not prefilled, "a cached state did not serve its prompt"
-    assert text(llm, DOCUMENT + TURN) == text(load(kv_policy=PRUNE), DOCUMENT + TURN)
+    assert text(llm, DOCUMENT + TURN) == text(load_real(kv_policy=PRUNE), DOCUMENT + TURN)
     assert prefilled
 
 
@@ -112,7 +116,7 @@ def test_state_of_another_model_build_or_library_is_refused(tmp_path: Path) -> N
     llm.eval(DOCUMENT)
     state = llm.save_state()
     copy = tmp_path / "changed.gguf"
-    data = bytearray(llama_fixtures.default_model().read_bytes())
+    data = bytearray(llama_fixtures.narrow_path().read_bytes())
     data[-1] ^= 1
     copy.write_bytes(data)
     with pytest.raises(StateMismatchError, match="another model"):
@@ -170,11 +174,12 @@ def test_state_file_of_llama_cpp_goes_on_in_another_context(tmp_path: Path) -> N
     assert logits(llm).tobytes() == logits(twin).tobytes()
 
 
+@pytest.mark.slow
 def test_saving_needs_little_more_memory_than_the_state() -> None:
     """Peak RSS while a state of more than 50 MB is saved: at most 1.3 times the state more than before."""
     result = run_python("""
 import resource
-llm = load(kv_policy="asl:tau=1e-9,l_max=none,select_k=64,window=16", n_ctx=1300, type_k=0, type_v=0)
+llm = load_narrow(kv_policy="asl:tau=1e-9,l_max=none,select_k=64,window=16", n_ctx=1300, type_k=0, type_v=0)
 tokens = prompt(400) * 3
 llm.eval(tokens)
 def rss(key):
@@ -215,7 +220,7 @@ def test_closing_twice_is_harmless() -> None:
 def test_use_after_close_is_an_error_not_a_crash() -> None:
     cases = "\n".join(f"    {name!r}: lambda: {use}," for name, use in USES.items())
     code = f"""
-llm = load(kv_policy={PRUNE!r})
+llm = load_narrow(kv_policy={PRUNE!r})
 llm.eval({DOCUMENT})
 llm.close()
 for name, use in {{\n{cases}\n}}.items():
@@ -240,11 +245,11 @@ def test_failed_load_frees_what_it_took() -> None:
 import gc
 for settings in ({{"kv_policy": "asl:layer=30"}}, {{"kv_policy": "nonsense"}}, {{"embedding": True}}):
     try:
-        load(**settings)
+        load_narrow(**settings)
     except ValueError:
         pass
 gc.collect()
-llm = load(kv_policy={PRUNE!r})
+llm = load_narrow(kv_policy={PRUNE!r})
 llm.eval({DOCUMENT})
 assert np.isfinite(logits(llm)).all()
 """)

@@ -39,17 +39,18 @@ def test_documents_on_a_server_answer_as_here(server: Server, settings: dict[str
 def test_a_budget_in_bytes_holds_for_every_question() -> None:
     """The first prompt is longer than the second, so that the document's cells are too many for its plan."""
     limit = 16_300_000
-    llm = load(
-        kv_policy="asl:tau=1e-9,l_max=20,select_k=64,window=16", kv_budget=f"{limit}B", document_min=200, n_ctx=1024
-    )
-    document = prompt(330)
-    for n in (330, 60, 200, 10):
-        greedy(llm, document + prompt(402)[-n:], 2)
-        report = report_of(llm)
+    policy = "asl:tau=1e-9,l_max=20,select_k=64,window=16"
+    settings: dict[str, Any] = {"kv_policy": policy, "kv_budget": f"{limit}B", "n_ctx": 1024}
+    llm = load(document_min=200, **settings)
+    document, reused = prompt(330), []
+    for n in (330, 60, 200, 10, 12):
+        tokens = document + prompt(402)[-n:]
+        answer, report, last = greedy(llm, tokens, 2), report_of(llm), logits(llm)
         assert report.kv_bytes <= limit
-        last = logits(llm)
-        fresh = load(kv_policy="asl:tau=1e-9,l_max=20,select_k=64,window=16", kv_budget=f"{limit}B", n_ctx=1024)
-        greedy(fresh, document + prompt(402)[-n:], 2)
+        reused.append(report.reused)
+        fresh = load(n_ubatch=report.reused or 512, **settings)  # an ubatch border where the document ends
+        assert greedy(fresh, tokens, 2) == answer
         assert report_of(fresh).selection_layer == report.selection_layer
-        assert abs(last - logits(fresh)).max() < 1.0
+        assert logits(fresh).tobytes() == last.tobytes()
         fresh.close()
+    assert reused[:4] == [0, 0, 0, 0] and reused[4] > 300

@@ -56,7 +56,10 @@ def same_as_alone(llm: Llama, tokens: list[int], settings: dict[str, Any], make:
     alone.close()
 
 
-@pytest.mark.parametrize("way", WAYS)
+QUICK = ("device", "budget", "disk")
+
+
+@pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
 def test_two_documents_in_turn(way: str) -> None:
     settings, make = WAYS[way], load_real if way == "ram" else load
     llm = make(document_min=256, **settings)
@@ -72,6 +75,7 @@ def test_two_documents_in_turn(way: str) -> None:
     llm.close()
 
 
+@pytest.mark.slow
 def test_the_rule_goes_deeper_for_a_document_on_the_host() -> None:
     """The state grows by the missing layers; later questions start there."""
     rule = "asl:l_min=7,l_obs=4,tau=0.6,select_k=128,window=16"
