@@ -11,15 +11,6 @@ from ..prefill.report import PrefillReport
 
 _PASSAGE = 480
 
-_PRUNED = (
-    "The model saw nothing but such passages in its deeper layers, ranked here by the attention that the question paid "
-    "them. That is no proof that the answer rests on them."
-)
-_WHOLE = (
-    "Nothing was pruned: the model saw the whole document. The passages are ranked by the attention that the question "
-    "paid them at one layer. That is no proof that the answer rests on them."
-)
-
 
 def plain(text: str) -> str:
     """Without control characters, which a document or an answer could use to play tricks on the terminal."""
@@ -35,8 +26,7 @@ def evidence_lines(answer: Answer, most: int, width: int) -> Iterator[str]:
         yield from textwrap.wrap(passage, width, initial_indent="   ", subsequent_indent="   ")
     if not found:
         yield "No passage was kept."
-    worth = _PRUNED if answer.report.selected is not None else _WHOLE
-    yield f"{min(most, len(found))} of {len(found)} passages. {worth}"
+    yield f"{min(most, len(found))} of {len(found)} passages. {answer.evidence_note}"
 
 
 def facts(report: PrefillReport, waited: float, finish_reason: str, max_tokens: int) -> str:

@@ -60,9 +60,17 @@ class Answer:
         """Passages of the document that the selection kept, the one with the most attention first.
 
         They are what the model was allowed to see in its deeper layers. That is no proof of use. Where nothing was
-        pruned they are the eighth of the tokens that drew the most attention. Empty if the policy gives no scores.
+        pruned they are the eighth of the text that drew the most attention: see `evidence_note`. Empty if the policy
+        gives no scores.
         """
         return [] if self.attention is None else self.attention.evidence
+
+    @property
+    def evidence_note(self) -> str:
+        """What the evidence is, and what it is worth: whether anything was pruned, whether there was enough to rank."""
+        if self.attention is None:
+            return f"kv_policy={self.report.policy!r} gives no scores for this prompt, so there is no evidence."
+        return self.attention.note
 
     def save_heat_map(self, path: str | Path) -> None:
         """Write the document's text as a heat map of the attention into one HTML file.
@@ -85,6 +93,7 @@ class Answer:
             spans=self.evidence,
             report_line=_report_line(self.report),
             pruned=seen.kept is not None,
+            note=seen.note,
         )
 
     def __str__(self) -> str:

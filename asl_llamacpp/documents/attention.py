@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +10,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import Span, spans, top_tokens
+from ..selection.arrays import Ints
+from ..selection.unit_scores import best_units
+from .evidence import Ranked, Span, attention, ranked
 from .text import Part
 
 SHOWN_SHARE = 1 / 8
 """Share of the tokens that count as evidence where nothing was pruned."""
+
+LEAST_RANKED = 3
+"""With fewer passages than this a ranking says nothing."""
+
+_NO_PROOF = "This is no proof that the answer rests on them."
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +30,46 @@ class Attention:
 
     parts    the document's text
     offsets  int64 [n + 1], where its n tokens begin in that text
+    starts   int32 [n_units], the tokens that its passages begin with
     scores   float32 [n], their pooled attention at `layer`; 0 for tokens within the observation window
     kept     bool [n], which of them went deeper; None: nothing was pruned
     """
 
     parts: Sequence[Part]
     offsets: NDArray[np.int64]
+    starts: Ints
     scores: NDArray[np.float32]
     kept: NDArray[np.bool_] | None
     layer: int
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
-        """bool [n]: the tokens that were kept, or, where nothing was pruned, those with the most attention."""
-        return top_tokens(self.scores, SHOWN_SHARE) if self.kept is None else self.kept
+        """bool [n]: the tokens that were kept, or, where nothing was pruned, the units with the most attention."""
+        if self.kept is not None:
+            return self.kept
+        best = best_units(attention(self.scores), self.starts, math.ceil(SHOWN_SHARE * len(self.scores)))
+        shown = np.zeros(len(self.scores), np.bool_)
+        shown[best] = True
+        return shown
 
     @cached_property
+    def ranked(self) -> Ranked:
+        return ranked(self.shown, self.scores, self.offsets, self.starts, self.parts)
+
+    @property
     def evidence(self) -> list[Span]:
-        return spans(self.shown, self.scores, self.offsets, self.parts)
+        return self.ranked.spans
+
+    @property
+    def note(self) -> str:
+        """What the evidence is, and what it is worth, in a few sentences."""
+        by = f"by the attention that the question paid them at layer {self.layer}"
+        if self.ranked.n < LEAST_RANKED:
+            seen = "nothing was pruned" if self.kept is None else "what is shown went deeper"
+            return f"The text is too short to rank its passages {by}: {seen}. {_NO_PROOF}"
+        if self.kept is None:
+            return (
+                "Nothing was pruned: the model saw the whole text in all layers. These passages are its best eighth "
+                f"{by}. {_NO_PROOF}"
+            )
+        return f"The model was allowed to see these passages in its deeper layers; they are ranked {by}. {_NO_PROOF}"

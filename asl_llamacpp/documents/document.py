@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from ..budget.text import size_text
 from ..engine.vocabulary import token_bytes
 from ..prefill.report import PrefillReport
+from ..selection.arrays import Ints
+from ..selection.units import unit_starts
 from ..sources import Source
 from ..store.entry import Entry, KnownDocument
 from .answer import Answer, AnswerStream
 from .attention import Attention
 from .chat_prompt import Frame, Turn, document_tokens, frame
 from .offsets import char_offsets
+from .passages import LONGEST
 from .protocols import Model
 from .text import DocumentText
 
@@ -88,10 +91,19 @@ class Document:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Where in `text` each of the document's own tokens begins, and the text's length: int64 [n_tokens + 1]."""
-        own = self.tokens[self.n_head :].tolist()
-        llm: Any = self._llm
-        pieces = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(own)}
-        return char_offsets(self.text, [pieces[token] for token in own])
+        return char_offsets(self.text, self._pieces)
+
+    @cached_property
+    def starts(self) -> Ints:
+        """The token, of the document's own, that each passage of it begins with: int32 [n_passages]."""
+        return unit_starts(self._pieces, LONGEST)
+
+    @cached_property
+    def _pieces(self) -> list[bytes]:
+        """The bytes of the document's own tokens."""
+        own, llm = self.tokens[self.n_head :].tolist(), self._llm
+        known = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(own)}  # type: ignore[attr-defined]
+        return [known[token] for token in own]
 
     def _frame(self, question: str, history: Sequence[Turn] = ()) -> Frame:
         return frame(self._llm, question, history)
@@ -184,7 +196,7 @@ class Document:
             kept = np.zeros(report.n_prompt, dtype=bool)
             kept[report.selected] = True
             kept = kept[self.n_head : len(self.tokens)]
-        return Attention(self.content.parts, self.offsets, scores, kept, report.scores_layer)
+        return Attention(self.content.parts, self.offsets, self.starts, scores, kept, report.scores_layer)
 
     @property
     def n_evaluated(self) -> int:

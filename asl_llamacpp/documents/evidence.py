@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..selection.ranks import rank
-from .passages import letters_before, passages
+from ..selection.arrays import Ints
+from ..selection.unit_scores import BEST
+from .passages import Passage, passages, tokens_with_words
 from .text import Part
 
 FIRST_TOKENS = 4
@@ -29,8 +30,8 @@ class Span:
     """A passage of a source, of which the selection kept at least a word.
 
     `start` and `end` are character offsets in the source's text: source.text[start:end] == text. `page` and `section`
-    are those of its begin. `score`, 0 to 1, is the largest pooled attention among its kept tokens, relative to the
-    largest of the document; `attention` says which tokens count.
+    are those of all of it. `score`, 0 to 1, is the mean pooled attention of its best tokens, relative to that of the
+    best passage; `attention` says which tokens count.
     """
 
     text: str
@@ -53,20 +54,6 @@ def place_text(page: int | None, section: str | None) -> str:
     return " · ".join(([f"page {page}"] if page is not None else []) + ([section] if section else []))
 
 
-def top_tokens(scores: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
-    """The best `share` (0 to 1) of tokens by `scores`, float32 [n]: bool [n], at least one token if there is any.
-
-    It stands in for the selection where nothing was pruned. Of equal scores the lower position comes first.
-
-    Raises:
-        ValueError: `share` is not in (0, 1].
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and at most 1, not {share:g}")
-    kept: NDArray[np.bool_] = rank(scores) <= np.ceil(share * len(scores))
-    return kept
-
-
 def attention(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """`scores`, float32 [n], weighted so that a token's place alone does not lift it: the same shape.
 
@@ -80,24 +67,38 @@ def attention(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return scores * weights
 
 
-def spans(
+@dataclass(frozen=True)
+class Ranked:
+    """Passages that the selection kept, best first, and what they were chosen from.
+
+    spans    of equal scores the earlier one comes first
+    largest  the pooled attention that a score of 1 stands for; 0: nothing of the text has any
+    n        passages of the text that have any attention, kept or not
+    """
+
+    spans: list[Span]
+    largest: float
+    n: int
+
+
+def ranked(
     kept: NDArray[np.bool_],
     scores: NDArray[np.float32],
     offsets: NDArray[np.int64],
+    starts: Ints,
     parts: Sequence[Part],
-    merge_gap: int = 8,
-    most: int | None = None,
-) -> list[Span]:
-    """The passages that the selection kept, best first; of equal scores the earlier one. `most` of them, or all.
+) -> Ranked:
+    """The passages of which the selection kept at least a word.
 
-    A passage is a run of kept tokens, over gaps of at most `merge_gap` tokens, widened to whole words and, where it
-    costs little, to whole sentences. A long run is cut at sentence ends. Passages do not overlap, none crosses the
+    A passage is a unit of the text, cut where a page or section begins, so that each has one place; see `passages`. It
+    counts as much as a unit of the selection: the mean of its best tokens. Passages do not overlap, none crosses the
     border of a part, and each kept token with a letter or digit of a part is in one.
 
     Args:
         kept: bool [n], which of the document's tokens went deeper.
         scores: float32 [n], pooled attention at the selection layer, 0 for tokens without.
         offsets: integers [n + 1], where each token begins in the document, as `char_offsets` gives them.
+        starts: int32 [n_units], the tokens that its units begin with, as `unit_starts` gives them.
         parts: what the document is made of, by position; text between parts belongs to no source.
 
     Raises:
@@ -105,22 +106,24 @@ def spans(
     """
     check_lengths(kept, scores, offsets)
     weighted = attention(scores)
-    found: list[tuple[float, Part, int, int]] = []
+    found: list[tuple[float, Passage]] = []
+    n = 0
     for part in parts:
-        begin, end = part.start_in_document, part.start_in_document + part.length
-        first = max(int(np.searchsorted(offsets, begin, side="right")) - 1, 0)
-        last = int(np.searchsorted(offsets, end, side="left"))
-        text, local = part.text, np.clip(offsets[first : last + 1], begin, end) - begin
-        if len(local) < 2:
-            continue
-        letters = letters_before(text)[local]
-        words = kept[first:last] & (letters[1:] > letters[:-1])
-        value = np.where(words, weighted[first:last], 0)
-        for start, stop, score in passages(text, words, value, local, merge_gap):
-            found.append((score, part, start, stop))
-    largest = max((score for score, *_ in found), default=0.0)
+        words = tokens_with_words(part, offsets)
+        values, shown = np.where(words, weighted, np.float32(0)), words & kept
+        for passage in passages(part, offsets, starts):
+            score = _mean_of_best(values[passage.first : passage.last])
+            n += score > 0
+            if shown[passage.first : passage.last].any():
+                found.append((score, passage))
+    largest = max((score for score, _ in found), default=0.0)
     found.sort(key=lambda entry: -entry[0])
-    return [_span(part, start, stop, score / largest if largest else 0.0) for score, part, start, stop in found[:most]]
+    return Ranked([_span(passage, score / largest if largest else 0.0) for score, passage in found], largest, n)
+
+
+def _mean_of_best(values: NDArray[np.float32]) -> float:
+    """As `unit_scores` has it, of one unit: what a short one lacks counts as 0."""
+    return float(np.sort(values)[-BEST:].sum()) / BEST
 
 
 def check_lengths(kept: NDArray[np.bool_], scores: NDArray[np.float32], offsets: NDArray[np.int64]) -> None:
@@ -131,7 +134,8 @@ def check_lengths(kept: NDArray[np.bool_], scores: NDArray[np.float32], offsets:
         )
 
 
-def _span(part: Part, start: int, stop: int, score: float) -> Span:
-    shift = part.start_in_source
-    page, section = part.source.place(shift + start)
-    return Span(part.text[start:stop], part.source.name, page, section, shift + start, shift + stop, score)
+def _span(passage: Passage, score: float) -> Span:
+    part, shift = passage.part, passage.part.start_in_source
+    start, stop = shift + passage.start, shift + passage.stop
+    page, section = part.source.place(start)
+    return Span(part.source.text[start:stop], part.source.name, page, section, start, stop, score)

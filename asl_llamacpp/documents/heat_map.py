@@ -23,15 +23,6 @@ LISTED = 10
 
 _QUOTE = 320
 
-_PRUNED = (
-    "The shaded text is what the model was allowed to see in its deeper layers. The passages are ranked by the "
-    "attention that the end of the prompt, the question, paid them at the layer of the selection. This is no proof "
-    "that the answer rests on them."
-)
-_WHOLE = (
-    "Nothing was pruned: the model saw the whole document in all layers. The shaded text is what the end of the "
-    "prompt, the question, paid most attention to at one layer. This is no proof that the answer rests on it."
-)
 _HOW = (
     "Among the passages only words and numbers count, the first tokens of the document do not, and the last ones "
     "count less: these draw attention whatever they say. The shades show the plain attention."
@@ -72,12 +63,13 @@ def write_heat_map(
     spans: Sequence[Span],
     report_line: str = "",
     pruned: bool = True,
+    note: str = "",
 ) -> None:
     """Write question, answer, the best spans and the shaded document into the file `path`, all at once or not at all.
 
     The file needs no script and nothing from elsewhere. `kept`, `scores`, `offsets` and `parts` are what `spans` was
     made from; its first `LISTED` are listed. `report_line` tells about the prefill. `pruned` is False where `kept` is
-    merely the best share of the tokens.
+    merely the best share of the tokens. `note` says what the passages are.
 
     Raises:
         ValueError: the lengths of the arrays do not fit each other.
@@ -109,13 +101,13 @@ def write_heat_map(
 </header>
 <section>
 <h2>Passages</h2>
-<p class="note">{_PRUNED if pruned else _WHOLE}</p>
+<p class="note">{escape(note)}</p>
 {_list_html(listed)}
 <p class="note">{_HOW}</p>
 </section>
 <main>
 <h2>Document</h2>
-<p class="legend"><span>less</span>{_legend()}<span>more attention</span><span class="out">not kept</span></p>
+<p class="legend">{_legend("not kept" if pruned else "the rest")}</p>
 {document_html(parts, kept, scores, offsets, listed)}</main>
 </body>
 </html>
@@ -138,8 +130,9 @@ def _quote(text: str) -> str:
     return line if len(line) <= _QUOTE else line[:_QUOTE].rsplit(" ", 1)[0] + " …"
 
 
-def _legend() -> str:
-    return "".join(f"<i class={shade}></i>" for shade in reversed(SHADES))
+def _legend(rest: str) -> str:
+    shades = "".join(f"<i class={shade}></i>" for shade in reversed(SHADES))
+    return f'<span>less</span>{shades}<span>more attention</span><span class="out">{rest}</span>'
 
 
 def _write(path: Path, page: str) -> None:

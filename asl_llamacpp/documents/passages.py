@@ -1,112 +1,60 @@
-"""Kept tokens of a text, joined into passages that can be read."""
+"""A text in passages that can be read and cited: its units, cut where a page, a section or a source begins."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST = 400
-"""A run of more characters is cut in two, and again."""
+from ..selection.arrays import Ints
+from .text import Part
 
-WORD_ROOM, SENTENCE_ROOM = 20, 100
-"""To end with a word or a sentence, either end of a passage may move by so many characters."""
-
-_SENTENCE_END = re.compile(r"[.!?…][\"'\u201d\u2019»)\]]*(?=\s)|[\u3002\uff01\uff1f]|\n")
-_SPACE = re.compile(r"\s")
+LONGEST = 128
+"""Tokens of a passage at most: more than a unit of the selection has, for a sentence is shown whole where it can be."""
 
 Offsets = NDArray[np.int64]
 
 
-def letters_before(text: str) -> Offsets:
-    """How many letters and digits stand before each character, int64 [len(text) + 1]."""
-    counts = np.zeros(len(text) + 1, np.int64)
-    np.cumsum(np.fromiter(map(str.isalnum, text), np.bool_, len(text)), out=counts[1:])
-    return counts
+@dataclass(frozen=True)
+class Passage:
+    """Characters [start, stop) of a part's text, without white space at the ends; tokens [first, last) lie in it.
 
-
-def passages(
-    text: str, words: NDArray[np.bool_], value: NDArray[np.float32], offsets: Offsets, merge_gap: int
-) -> Iterator[tuple[int, int, float]]:
-    """(start, stop, largest value) of each passage, by position, in characters of `text`; passages do not overlap.
-
-    `words`, bool [n], are the tokens to show, each with a letter or digit; `value`, float32 [n], is 0 elsewhere.
-    `offsets`, int64 [n + 1], are where the tokens begin.
+    A token over a border is in the passages on both sides.
     """
-    sentences = np.array([match.end() for match in _SENTENCE_END.finditer(text)], np.int64)
-    previous = 0
-    for begin, end in _runs(words, merge_gap):
-        for start, stop in _cut(text, value, offsets, sentences, int(offsets[begin]), int(offsets[end])):
-            start, stop = _widen(text, sentences, start, stop)
-            start = _skip_space(text, max(start, previous), stop)
-            first = int(np.searchsorted(offsets, start, side="right")) - 1
-            last = int(np.searchsorted(offsets, stop, side="left"))
-            if start < stop and words[first:last].any():
-                yield start, stop, float(value[first:last].max())
-                previous = stop
+
+    part: Part
+    start: int
+    stop: int
+    first: int
+    last: int
 
 
-def _runs(words: NDArray[np.bool_], merge_gap: int) -> list[tuple[int, int]]:
-    """Token ranges [begin, end) that start and end with a word."""
-    at = np.flatnonzero(words)
-    if not len(at):
-        return []
-    breaks = np.flatnonzero(np.diff(at) > merge_gap + 1)
-    begins, ends = at[np.append(0, breaks + 1)], at[np.append(breaks, len(at) - 1)] + 1
-    return list(zip(begins.tolist(), ends.tolist(), strict=True))
+def passages(part: Part, offsets: Offsets, starts: Ints) -> Iterator[Passage]:
+    """The passages of a part, one after another, each with a letter or digit; every letter and digit is in one.
+
+    offsets  int64 [n + 1], where the document's tokens begin, as `char_offsets` gives them
+    starts   int32 [n_units], the tokens that its units begin with: see `unit_starts`
+    """
+    text, shift = part.text, part.start_in_document
+    borders = {0, len(text)}
+    borders.update((offsets[starts] - shift).tolist())
+    borders.update(mark.start - part.start_in_source for mark in part.source.marks)
+    for begin, end in pairwise(sorted(border for border in borders if 0 <= border <= len(text))):
+        piece = text[begin:end]
+        start, stop = begin + len(piece) - len(piece.lstrip()), begin + len(piece.rstrip())
+        if any(map(str.isalnum, piece)):
+            first = int(np.searchsorted(offsets, shift + start, side="right")) - 1
+            last = int(np.searchsorted(offsets, shift + stop, side="left"))
+            yield Passage(part, start, stop, max(first, 0), min(last, len(offsets) - 1))
 
 
-def _cut(
-    text: str, value: NDArray[np.float32], offsets: Offsets, sentences: Offsets, start: int, stop: int
-) -> list[tuple[int, int]]:
-    """The run in pieces of at most `LONGEST` characters, cut near its middle where the attention is weakest."""
-    if stop - start <= LONGEST:
-        return [(start, stop)]
-    margin = (stop - start) // 5
-    low, high = start + margin, stop - margin
-    borders = sentences[(sentences > low) & (sentences < high)]
-    if not len(borders):
-        borders = np.array([m.start() for m in _SPACE.finditer(text, low, high)] or [(low + high) // 2], np.int64)
-    tokens = np.searchsorted(offsets, borders)
-    near = [float(value[max(token - 8, 0) : token + 8].max(initial=0)) for token in tokens.tolist()]
-    border = int(borders[int(np.argmin(near))])
-    pieces = _cut(text, value, offsets, sentences, start, border)
-    return pieces + _cut(text, value, offsets, sentences, border, stop)
-
-
-def _widen(text: str, sentences: Offsets, start: int, stop: int) -> tuple[int, int]:
-    """Outward to the sentence, else to the word, else not at all; spaces at the ends do not count."""
-    start = _skip_space(text, start, stop)
-    stop = start + len(text[start:stop].rstrip())
-    before = int(np.searchsorted(sentences, start, side="right"))
-    sentence = _skip_space(text, int(sentences[before - 1]) if before else 0, start)
-    start = sentence if start - sentence <= SENTENCE_ROOM else _word_start(text, start)
-    after = int(np.searchsorted(sentences, stop, side="left"))
-    sentence = int(sentences[after]) if after < len(sentences) else len(text)
-    sentence -= len(text[stop:sentence]) - len(text[stop:sentence].rstrip())
-    return start, sentence if sentence - stop <= SENTENCE_ROOM else _word_stop(text, stop)
-
-
-def _word_start(text: str, start: int) -> int:
-    """Where the word around `start` begins; `start` where none begins within `WORD_ROOM`."""
-    at = start
-    while at > 0 and not text[at - 1].isspace():
-        at -= 1
-        if start - at > WORD_ROOM:
-            return start
-    return at
-
-
-def _word_stop(text: str, stop: int) -> int:
-    at = stop
-    while at < len(text) and not text[at].isspace():
-        at += 1
-        if at - stop > WORD_ROOM:
-            return stop
-    return at
-
-
-def _skip_space(text: str, start: int, stop: int) -> int:
-    return start + len(text[start:stop]) - len(text[start:stop].lstrip())
+def tokens_with_words(part: Part, offsets: Offsets) -> NDArray[np.bool_]:
+    """Which tokens have a letter or a digit of the part: bool [n]."""
+    counts = np.zeros(part.length + 1, np.int64)
+    np.cumsum(np.fromiter(map(str.isalnum, part.text), np.bool_, part.length), out=counts[1:])
+    letters = counts[np.clip(offsets - part.start_in_document, 0, part.length)]
+    words: NDArray[np.bool_] = letters[1:] > letters[:-1]
+    return words

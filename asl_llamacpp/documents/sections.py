@@ -11,7 +11,7 @@ from .answer import AnswerStream, SectionReport
 from .chat_prompt import Turn, document_tokens
 from .dividing import SECTION_TOKENS, cut_out, divide
 from .document import Document
-from .evidence import Span, attention
+from .evidence import Span
 from .protocols import Model
 from .text import DocumentText
 
@@ -66,10 +66,8 @@ class SectionedDocument(Document):
                     f"kv_policy={str(self._llm.kv_policy)!r} gives no scores, so a document longer than n_ctx="
                     f"{self._llm.n_ctx()} cannot be read by sections: use 'asl'"
                 )
-            # the spans' scores are relative to the best of their section
-            scale = float((attention(seen.scores) * seen.shown).max(initial=0.0))
-            for span in seen.evidence:
-                found.append((span.score * scale, i, self._in_document(span)))
+            for span in seen.evidence:  # their scores are relative to the best of their section
+                found.append((span.score * seen.ranked.largest, i, self._in_document(span)))
             read.append((place, section.n_tokens, report.selection_layer if report is not None else None))
         chosen = self._best(found, room)
         if not chosen:
@@ -80,7 +78,7 @@ class SectionedDocument(Document):
             SectionReport(*place, n_tokens, sum(1 for _, j, _ in chosen if j == i), layer)
             for i, (place, n_tokens, layer) in enumerate(read)
         ]
-        return _merged(place for _, _, place in chosen), reports
+        return _merged(self.text, (place for _, _, place in chosen)), reports
 
     def _divided(self, room: int) -> list[tuple[tuple[int, int], Document]]:
         """The sections as documents, kept from question to question as long as they are small enough."""
@@ -133,10 +131,11 @@ class SectionedDocument(Document):
         super().close()
 
 
-def _merged(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(text: str, ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+    """In order; those with nothing but white space between them as one."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
-        if merged and start <= merged[-1][1] + 1:
+        if merged and not text[merged[-1][1] : start].strip():
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
             merged.append((start, end))

@@ -18,7 +18,7 @@ from .checks import integer, one_of
 class InUnits(Policy):
     """A policy that selects, token by token or in whole sentences.
 
-    units  what is kept or dropped as a whole: "tokens", or "sentences", lines and rows, each as good as its 4 best
+    units  what is kept or dropped as a whole: "tokens", or "sentences", lines and rows, each as good as its 8 best
            tokens; only the last one that `select_k` has room for is kept in part
     """
 

@@ -7,13 +7,14 @@ import numpy as np
 from .arrays import Floats, Ints
 from .ranks import rank
 
-BEST = 4
-"""A unit's score is the mean of so many of its tokens' scores: one token may be an accident, a sentence says little
-everywhere but in a few words."""
+BEST = 8
+"""Tokens that speak for their unit: one may be an accident, and a sentence tells most in a few of its words."""
 
 
 def unit_scores(scores: Floats, starts: Ints, best: int = BEST) -> Floats:
-    """Mean of the `best` largest scores of each unit, or of all of a shorter one: float32 [n_units].
+    """Mean of the `best` largest scores of each unit: float32 [n_units].
+
+    What a shorter unit lacks counts as the lowest score of all, so that a few words do not outdo a sentence.
 
     scores: float32 [n], finite
     starts: int32 [n_units], the token that each unit begins with; the first is 0, all are below n
@@ -24,11 +25,9 @@ def unit_scores(scores: Floats, starts: Ints, best: int = BEST) -> Floats:
     keys.sort()
     descending = np.sort(scores)[::-1]
     places = starts[:, np.newaxis] + np.arange(best)
-    counted = np.minimum(lengths, best)
-    there = np.arange(best) < counted[:, np.newaxis]
+    there = np.arange(best) < lengths[:, np.newaxis]
     ranks = keys[np.where(there, places, 0)] & 0xFFFFFFFF
-    total = np.where(there, descending[ranks - 1], np.float32(0)).sum(axis=1, dtype=np.float32)
-    means: Floats = total / counted.astype(np.float32)
+    means: Floats = np.where(there, descending[ranks - 1], descending[-1]).mean(axis=1, dtype=np.float32)
     return means
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,21 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asl_llamacpp.documents.evidence import FIRST_TOKENS, Span, attention, spans, top_tokens
-from asl_llamacpp.documents.passages import LONGEST, SENTENCE_ROOM
+from asl_llamacpp.documents.attention import Attention
+from asl_llamacpp.documents.evidence import FIRST_TOKENS, Span, attention, ranked
+from asl_llamacpp.documents.passages import LONGEST
 from asl_llamacpp.documents.text import Part
+from asl_llamacpp.selection.units import unit_starts
+from asl_llamacpp.sources.source import Source, make_marks
+
+PAGE = 100
 
 
-@dataclass(frozen=True)
-class Text:
-    name: str
-    text: str
-
-    def place(self, offset: int) -> tuple[int | None, str | None]:
-        return 1 + offset // 100, None
+def paged(name: str, text: str) -> Source:
+    """A source with pages of 100 characters."""
+    return Source(name, text, make_marks(range(0, max(len(text), 1), PAGE), []))
 
 
-Document = tuple[list[Part], NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]
+Document = tuple[list[Part], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_], NDArray[np.float32]]
 letters = st.text("ab 1.\né-語", max_size=60) | st.text(max_size=30) | st.just("Ab cd. " * 150)
 
 
@@ -37,7 +37,7 @@ def documents(draw: st.DrawFn) -> Document:
         text = draw(letters)
         start = draw(st.integers(0, len(text)))
         length = draw(st.integers(0, len(text) - start))
-        parts.append(Part(Text(f"file {number}", text), at, start, length))
+        parts.append(Part(paged(f"file {number}", text), at, start, length))
         at += length + draw(st.integers(0, 5))
     steps = draw(st.lists(st.integers(0, 7), max_size=60))
     offsets = np.minimum(np.cumsum([0, *steps]), at)
@@ -45,33 +45,34 @@ def documents(draw: st.DrawFn) -> Document:
     n = len(offsets) - 1
     kept = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
     scores = np.array(draw(st.lists(st.floats(0, 9, width=32), min_size=n, max_size=n)), np.float32)
-    return parts, offsets, kept, scores
+    begins = sorted({0, *draw(st.lists(st.integers(0, max(n - 1, 0)), max_size=20))}) if n else []
+    return parts, offsets, np.array(begins, np.int32), kept, scores
 
 
-@given(documents(), st.integers(0, 9))
-def test_passages_are_where_they_say_and_ranked(document: Document, gap: int) -> None:
-    parts, offsets, kept, scores = document
-    found = spans(kept, scores, offsets, parts, gap)
+@given(documents())
+def test_passages_are_where_they_say_and_ranked(document: Document) -> None:
+    parts, offsets, starts, kept, scores = document
+    found = ranked(kept, scores, offsets, starts, parts)
     by_name = {part.source.name: part for part in parts}
-    for span in found:
+    for span in found.spans:
         part = by_name[span.source]
         assert part.start_in_source <= span.start < span.end <= part.start_in_source + part.length
         assert span.text == part.source.text[span.start : span.end] == span.text.strip()
         assert any(map(str.isalnum, span.text))
-        assert span.page == 1 + span.start // 100
-        assert len(span.text) <= LONGEST + 2 * SENTENCE_ROOM
-    order = [(-span.score, span.source, span.start) for span in found]
+        assert span.page == 1 + span.start // PAGE == 1 + (span.end - 1) // PAGE
+    order = [(-span.score, span.source, span.start) for span in found.spans]
     assert order == sorted(order)
-    assert all(0 <= span.score <= 1 for span in found)
-    assert not found or found[0].score in (0, 1)
-    covered = [(span.source, at) for span in found for at in range(span.start, span.end)]
+    assert all(0 <= span.score <= 1 for span in found.spans)
+    assert not found.spans or found.spans[0].score == (found.largest > 0)
+    covered = [(span.source, at) for span in found.spans for at in range(span.start, span.end)]
     assert len(set(covered)) == len(covered), "passages overlap"
 
 
-@given(documents(), st.integers(0, 9))
-def test_each_kept_letter_is_in_a_passage(document: Document, gap: int) -> None:
-    parts, offsets, kept, scores = document
-    covered = {(s.source, at) for s in spans(kept, scores, offsets, parts, gap) for at in range(s.start, s.end)}
+@given(documents())
+def test_each_kept_letter_is_in_a_passage(document: Document) -> None:
+    parts, offsets, starts, kept, scores = document
+    found = ranked(kept, scores, offsets, starts, parts).spans
+    covered = {(span.source, at) for span in found for at in range(span.start, span.end)}
     for token in np.flatnonzero(kept):
         for at in range(offsets[token], offsets[token + 1]):
             for part in parts:
@@ -83,61 +84,68 @@ def test_each_kept_letter_is_in_a_passage(document: Document, gap: int) -> None:
 # --- what a reader sees ----------------------------------------------------------------------------------
 
 
-def ask(text: str, scores: dict[str, float], **options: int) -> list[Span]:
-    """Passages of `text` with a token for each character, keeping the words of `scores` (their first place)."""
+def seen(source: Source, scores: dict[str, float]) -> Attention:
+    """A text with a token for each character, of which the words of `scores` were kept (their first place)."""
+    text = source.text
     kept, values = np.zeros(len(text), bool), np.zeros(len(text), np.float32)
     for word, score in scores.items():
         at = text.index(word)
         kept[at : at + len(word)], values[at : at + len(word)] = True, score
-    part = Part(Text("notes.txt", text), 0, 0, len(text))
-    return spans(kept, values, np.arange(len(text) + 1), [part], **options)
+    starts = unit_starts([character.encode() for character in text], 10 * LONGEST)
+    return Attention([Part(source, 0, 0, len(text))], np.arange(len(text) + 1), starts, values, kept, 12)
+
+
+def ask(text: str, scores: dict[str, float]) -> list[Span]:
+    return seen(Source("notes.txt", text), scores).evidence
 
 
 FILLER = "Nothing of note happened that year, and the winter was long and mild. " * 4
 
 
-def test_a_passage_is_widened_to_its_sentence() -> None:
+def test_a_passage_is_a_sentence() -> None:
     found = ask(FILLER + "The key is under the mat. " + FILLER, {"under": 1.0})
     assert [span.text for span in found] == ["The key is under the mat."]
 
 
-def test_a_long_sentence_is_widened_to_words_only() -> None:
+def test_a_long_sentence_is_whole() -> None:
     clause = "and then, as nobody had expected, another thing took place, "
-    found = ask(clause * 5 + "the password became swordfish, " + clause * 5, {"word became sword": 1.0})
-    assert [span.text for span in found] == ["password became swordfish,"]
+    sentence = clause.capitalize() + clause * 4 + "the password became swordfish, " + clause * 5 + "and so on."
+    found = ask(FILLER + sentence + " " + FILLER, {"word became sword": 1.0})
+    assert [span.text for span in found] == [sentence]
 
 
-def test_a_passage_does_not_cross_a_line_to_find_its_sentence() -> None:
+def test_a_line_is_a_passage() -> None:
     assert ask("A title\nthe value is 12\nmore text", {"value": 1.0})[0].text == "the value is 12"
 
 
-def test_gaps_are_bridged_as_far_as_merge_gap() -> None:
-    text = "One thing. Two. Another thing."
-    picked = {"thing.": 1.0, "Another": 0.5}
-    assert len(ask(text, picked, merge_gap=7)) == len(ask(text, picked, merge_gap=6)) - 1 == 1
+def test_neighbours_are_ranked_each_by_itself() -> None:
+    found = ask(FILLER + "One thing is known. Another is strange. " + FILLER, {"known. Another": 0.5, "range": 1.0})
+    assert [span.text for span in found] == ["Another is strange.", "One thing is known."]
+    assert [span.score for span in found] == [1.0, 2.5 / 6.5]  # of 5 letters, and of the best 8 of 12
 
 
-def test_a_long_run_is_cut_and_its_best_piece_leads() -> None:
-    text = FILLER + "The safe opens with 4711. " + FILLER
-    kept = np.ones(len(text), bool)
-    scores = np.full(len(text), 0.01, np.float32)
-    scores[text.index("4711") :][:4] = 1
-    found = spans(kept, scores, np.arange(len(text) + 1), [Part(Text("a", text), 0, 0, len(text))])
-    assert len(found) > 1
-    assert "4711" in found[0].text
-    assert len(found[0].text) < LONGEST
-    assert found[0].text[0] in "NT"
-    assert found[0].text.endswith(".")
+@pytest.mark.parametrize("stop", ["", "."])
+def test_a_passage_has_one_page_and_section_those_of_its_strongest_token(stop: str) -> None:
+    """A selection over a page border: what stands on page 3 is not cited as page 2, whether a sentence ends there."""
+    terms = f"The contract runs for a year and may be ended in May, with notice to both parties in writing{stop}"
+    text = f"{terms}\nFees\nThe yearly fee is 30 euros. Nothing else is owed."
+    at = text.index("Fees")
+    source = Source("contract.pdf", text, make_marks([0, 0, at], [(0, "Terms"), (at, "Fees")]))
+    found = seen(source, {f"in writing{stop}\nFees\nThe yearly": 0.5, "30 euros": 1.0}).evidence
+    assert [(span.page, span.section) for span in found if "30 euros" in span.text] == [(3, "Fees")]
+    assert {(span.text, span.page, span.section) for span in found} == {
+        (terms, 2, "Terms"), ("Fees", 3, "Fees"), ("The yearly fee is 30 euros.", 3, "Fees"),
+    }  # fmt: skip
+    assert found[0].text == "The yearly fee is 30 euros."
 
 
-def test_a_long_run_is_cut_where_the_attention_is_weakest() -> None:
-    text = " ".join(f"This is sentence number {number}." for number in range(10, 30))
-    scores = np.full(len(text), 0.5, np.float32)
-    low = text.index("This is sentence number 22.")
-    scores[low - 9 : low + 9] = 0.1
-    found = spans(np.ones(len(text), bool), scores, np.arange(len(text) + 1), [Part(Text("a", text), 0, 0, len(text))])
-    assert len(found) == 2
-    assert low in [span.start for span in found]
+def test_a_page_begins_within_a_line() -> None:
+    text = "One sentence goes on over two pages of it and ends there."
+    source = Source("a.pdf", text, make_marks([0, text.index("pages")], []))
+    found = seen(source, {"goes on": 0.5, "ends": 1.0}).evidence
+    assert [(span.text, span.page) for span in found] == [
+        ("pages of it and ends there.", 2), ("One sentence goes on over two", 1)
+    ]  # fmt: skip
 
 
 def test_first_tokens_and_punctuation_do_not_lead() -> None:
@@ -155,18 +163,12 @@ def test_last_tokens_count_less_and_less() -> None:
     assert 0 < weights[-1] < 0.02
 
 
-def test_most_takes_the_best() -> None:
-    text = FILLER.join(["", "First fact here. ", "Second fact there. ", ""])
-    picked = {"First fact": 0.5, "Second fact": 1.0}
-    assert [span.text for span in ask(text, picked, most=1)] == ["Second fact there."]
-    assert len(ask(text, picked)) == 2
-
-
 def test_a_token_over_a_border_counts_for_both_sides_and_separators_for_none() -> None:
-    left, right = Text("left", "xx alpha"), Text("right", "beta yy")
+    left, right = Source("left", "xx alpha"), Source("right", "beta yy")
     parts = [Part(left, 0, 0, 8), Part(right, 11, 0, 7)]  # xx alpha|---|beta yy
     offsets = np.array([0, 3, 13, 18])
-    found = spans(np.array([False, True, False]), np.ones(3, np.float32), offsets, parts)
+    starts = np.array([0], np.int32)
+    found = ranked(np.array([False, True, False]), np.ones(3, np.float32), offsets, starts, parts).spans
     assert [(span.source, span.text) for span in found] == [("left", "xx alpha"), ("right", "beta yy")]
 
 
@@ -174,27 +176,48 @@ def test_a_token_over_a_border_counts_for_both_sides_and_separators_for_none() -
 def test_arrays_that_do_not_fit_are_refused(lengths: tuple[int, int, int]) -> None:
     kept, scores, offsets = (np.zeros(length) for length in lengths)
     with pytest.raises(ValueError, match=r"n, n and n \+ 1"):
-        spans(kept.astype(bool), scores.astype(np.float32), offsets.astype(np.int64), [])
+        ranked(kept.astype(bool), scores.astype(np.float32), offsets.astype(np.int64), np.zeros(1, np.int32), [])
 
 
-def test_top_tokens() -> None:
-    scores = np.array([1, 5, 5, 0], np.float32)
-    assert top_tokens(scores, 0.25).tolist() == [False, True, False, False]
-    assert top_tokens(scores, 0.3).tolist() == [False, True, True, False]
-    assert top_tokens(scores, 1).all()
-    assert top_tokens(scores[:0], 0.5).tolist() == []
-    for share in (0, -1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="share"):
-            top_tokens(scores, share)
+@pytest.mark.parametrize(
+    ("text", "pruned", "says"),
+    [
+        (FILLER, True, "The model was allowed to see these passages in its deeper layers; they are ranked by the"),
+        (FILLER, False, "Nothing was pruned: the model saw the whole text in all layers. These passages are its best"),
+        ("Two words. And more.", True, "The text is too short to rank its passages by the attention"),
+        ("Two words. And more.", False, "at layer 12: nothing was pruned. This is no proof"),
+        ("", False, "too short to rank"),
+    ],
+)
+def test_it_says_what_it_is(text: str, pruned: bool, says: str) -> None:
+    offsets, scores = np.arange(len(text) + 1), np.ones(len(text), np.float32)
+    starts = unit_starts([character.encode() for character in text])
+    kept = np.ones(len(text), np.bool_) if pruned else None
+    found = Attention([Part(Source("a", text), 0, 0, len(text))], offsets, starts, scores, kept, 12)
+    assert says in found.note
+    assert "This is no proof that the answer rests on them." in found.note
+
+
+def test_where_nothing_was_pruned_the_best_units_are_shown() -> None:
+    text = "".join(f"Sentence number {number} is here. " for number in range(10, 50))
+    scores = np.zeros(len(text), np.float32)
+    for number, score in ((20, 2.0), (30, 3.0), (40, 1.0)):
+        scores[text.index(f"number {number}") :][:9] = score
+    starts = unit_starts([character.encode() for character in text])
+    found = Attention([Part(Source("a", text), 0, 0, len(text))], np.arange(len(text) + 1), starts, scores, None, 12)
+    assert [span.text for span in found.evidence[:3]] == [f"Sentence number {n} is here." for n in (30, 20, 40)]
+    assert found.shown.sum() == -(-len(text) // 8)
 
 
 def test_a_long_document_takes_no_time() -> None:
     n, text = 100_000, "Some words are kept, and some are not. " * 10_500
-    scores = np.random.default_rng(0).random(n).astype(np.float32)
-    part = Part(Text("long", text), 0, 0, 4 * n)
-    began = time.perf_counter()
-    assert len(spans(top_tokens(scores, 0.05), scores, np.arange(n + 1) * 4, [part])) > 500
-    assert time.perf_counter() - began < 2.0  # 0.1 s on an idle machine
+    random = np.random.default_rng(0)
+    scores, kept = random.random(n).astype(np.float32), random.random(n) < 0.05
+    part = Part(Source("long", text), 0, 0, 4 * n)
+    began = time.process_time()
+    starts = np.arange(0, n, 10, dtype=np.int32)
+    assert len(ranked(kept, scores, np.arange(n + 1) * 4, starts, [part]).spans) > 500
+    assert time.process_time() - began < 5.0  # 0.4 s on an idle machine
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from asl_llamacpp.documents.evidence import spans, top_tokens
+from asl_llamacpp.documents.evidence import ranked
 from asl_llamacpp.documents.heat_map import LISTED, check_heat_map_path, write_heat_map
 from asl_llamacpp.documents.heat_text import document_html
 from asl_llamacpp.documents.text import Part
+from asl_llamacpp.selection.ranks import rank
+from asl_llamacpp.sources.source import Source, make_marks
 
 EVIL = '<script>alert(1)</script> & "quotes" <b onclick=x>\n'
 
 
-@dataclass(frozen=True)
-class Text:
-    name: str
-    text: str
+def paged(name: str, text: str) -> Source:
+    """Pages of three lines; a section from a line "# title" on."""
+    lines = [match.start() for match in re.finditer("^", text, re.MULTILINE) if match.start() < max(len(text), 1)]
+    titles = [(match.start(), match[1]) for match in re.finditer(r"^# (.*)$", text, re.MULTILINE)]
+    return Source(name, text, make_marks(lines[::3], titles))
 
-    def place(self, offset: int) -> tuple[int | None, str | None]:
-        """Pages of three lines; a section from a line "# title" on."""
-        lines = self.text[: offset + 1].split("\n")
-        titles = re.findall(r"^# (.*)$", self.text[: self.text.find("\n", offset)], re.MULTILINE)
-        return 1 + (len(lines) - 1) // 3, titles[-1] if titles else None
+
+def starts(n: int) -> NDArray[np.int32]:
+    return np.arange(0, n, 10, dtype=np.int32)
 
 
 class Page(HTMLParser):
@@ -75,18 +76,18 @@ def content(*texts: str, share: float = 0.25, size: int = 4) -> dict[str, Any]:
     """A document of these texts in tokens of `size` characters, with random scores."""
     parts, at = [], 0
     for number, text in enumerate(texts):
-        parts.append(Part(Text(f"file {number}.txt", text), at, 0, len(text)))
+        parts.append(Part(paged(f"file {number}.txt", text), at, 0, len(text)))
         at += len(text) + 2
     offsets = np.append(np.arange(0, at, size), at)
     scores = np.random.default_rng(1).random(len(offsets) - 1).astype(np.float32)
-    kept = top_tokens(scores, share)
-    found = spans(kept, scores, offsets, parts)
+    kept = rank(scores) <= np.ceil(share * len(scores))
+    found = ranked(kept, scores, offsets, starts(len(kept)), parts).spans
     return {"parts": parts, "kept": kept, "scores": scores, "offsets": offsets, "spans": found}
 
 
 def written(path: Path, arguments: dict[str, Any], **options: Any) -> str:
-    told = {"title": "notes", "question": "Where is the key?", "answer": "Under the mat.", **options}
-    write_heat_map(path, **told, **arguments)
+    told = {"title": "notes", "question": "Where is the key?", "answer": "Under the mat.", "note": "No proof <b>"}
+    write_heat_map(path, **{**told, **options}, **arguments)
     return path.read_text(encoding="utf-8")
 
 
@@ -97,7 +98,7 @@ def test_shows_question_answer_passages_and_the_whole_document(tmp_path: Path) -
     page = Page(html)
     assert page.document == list(texts)
     assert page.open == []
-    for shown in ("Where is the key?", "Under the mat.", "layer 15 of 30", "This is no proof", "page 1 · Costs"):
+    for shown in ("Where is the key?", "Under the mat.", "layer 15 of 30", "No proof &lt;b&gt;", "page 1 · Costs"):
         assert shown in html
     assert f"{arguments['kept'].sum():,} of {len(arguments['kept']):,} tokens of the document went deeper" in html
     assert len(arguments["spans"]) > LISTED
@@ -116,10 +117,11 @@ def test_markup_in_the_input_is_text(tmp_path: Path) -> None:
 
 def test_names_and_sections_are_escaped(tmp_path: Path) -> None:
     arguments = content("words here\n" * 9)
-    evil = Text("<img src=x>.txt", "# <u>title</u>\n" + "words here\n" * 9)
+    evil = paged("<img src=x>.txt", "# <u>title</u>\n" + "words here\n" * 9)
     arguments["parts"] = [Part(evil, 0, 0, len(evil.text))]
     arguments["offsets"][-1] = len(evil.text)
-    arguments["spans"] = spans(*(arguments[name] for name in ("kept", "scores", "offsets", "parts")))
+    kept, scores, offsets, parts = (arguments[name] for name in ("kept", "scores", "offsets", "parts"))
+    arguments["spans"] = ranked(kept, scores, offsets, starts(len(kept)), parts).spans
     page = Page(written(tmp_path / "map.html", arguments))
     assert not {"img", "u"} & {tag for tag, _ in page.tags}
     assert "page 1 · <u>title</u>" in page.places
@@ -142,7 +144,7 @@ def test_the_best_tokens_have_the_strongest_shade_and_the_others_none() -> None:
     text = "".join(f"{number:03} " for number in range(200))
     scores = np.arange(200, dtype=np.float32)
     kept = scores >= 100
-    part = Part(Text("numbers", text), 0, 0, len(text))
+    part = Part(Source("numbers", text), 0, 0, len(text))
     html = document_html([part], kept, scores, np.arange(201) * 4, [])
     shaded = re.findall(r"<i class=(\w)>([^<]*)</i>", html)
     assert "".join(text for _, text in shaded) == text[400:]
@@ -151,9 +153,9 @@ def test_the_best_tokens_have_the_strongest_shade_and_the_others_none() -> None:
 
 
 def test_where_nothing_was_pruned_it_says_so(tmp_path: Path) -> None:
-    html = written(tmp_path / "map.html", content("words " * 50), pruned=False)
-    assert "Nothing was pruned" in html
-    assert "went deeper" not in html
+    html = written(tmp_path / "map.html", content("words " * 50), pruned=False, note="Nothing was pruned: all was seen")
+    assert "Nothing was pruned: all was seen" in html
+    assert "went deeper" not in html and "not kept" not in html
 
 
 def test_nothing_kept_and_an_empty_document(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def pieces(case: Case) -> list[NDArray[np.float32]]:
 def test_scores_are_means_of_the_best(case: Case, best: int) -> None:
     found = unit_scores(*case, best)
     assert found.dtype == np.float32
-    expected = [np.sort(piece)[::-1][:best].mean(dtype=np.float64) for piece in pieces(case)]
+    least = [case[0].min()] * best
+    expected = [np.sort([*piece, *least])[::-1][:best].mean(dtype=np.float64) for piece in pieces(case)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -75,9 +76,16 @@ def test_the_window_is_kept_and_no_unit_straddles_it(case: Case, top: int, windo
 def test_a_sentence_comes_before_a_lonely_spike() -> None:
     scores = np.array([0, 0, 3, 0, 0, 0, 1, 1, 1, 1, 0, 0], np.float32)
     starts = np.array([0, 6], np.int32)
-    assert unit_scores(scores, starts).tolist() == [0.75, 1]
+    assert unit_scores(scores, starts).tolist() == [3 / 8, 4 / 8]
     assert best_units(scores, starts, 6).tolist() == [6, 7, 8, 9, 10, 11]
     assert best_units(scores, starts, 8).tolist() == [1, 2, 6, 7, 8, 9, 10, 11]
+
+
+def test_a_few_words_do_not_outdo_a_sentence() -> None:
+    """Whatever the scores are measured from: inner products may all be negative."""
+    scores, starts = np.array([3, 2, 2, 2, 2, 1, 0], np.float32), np.array([0, 1, 6], np.int32)
+    for shift in (0, -10):
+        assert best_units(scores + np.float32(shift), starts, 5).tolist() == [1, 2, 3, 4, 5]
 
 
 def test_equal_units_are_taken_from_the_first_on() -> None:

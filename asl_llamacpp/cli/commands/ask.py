@@ -42,8 +42,6 @@ from ..progress import PrefillBar
 SHOWN = 3
 """Passages of the evidence that are shown."""
 
-WHAT_EVIDENCE_IS = "What the model was allowed to see deep down, ranked by attention; no proof that the answer uses it."
-
 
 def ask(
     documents: Annotated[
@@ -113,9 +111,10 @@ def ask(
                 "policy": answer.report.policy,
                 "n_ctx": options["n_ctx"],
             }
-            facts = {"usage": answer.usage, "finish_reason": answer.finish_reason}
+            facts: dict[str, Any] = {"usage": answer.usage, "finish_reason": answer.finish_reason}
             passages = [vars(span) for span in answer.evidence]
-            typer.echo(json.dumps({**told, **facts, "evidence": passages, "report": answer.report.to_dict()}))
+            facts |= {"evidence": passages, "evidence_note": answer.evidence_note}
+            typer.echo(json.dumps({**told, **facts, "report": answer.report.to_dict()}))
         elif not quiet:
             _show_evidence(answer)
         if report:
@@ -143,7 +142,7 @@ def _stream(answers: AnswerStream, bar: PrefillBar) -> Answer:
 def _show_evidence(answer: Answer) -> None:
     if not answer.evidence:
         return
-    typer.echo(f"\nevidence   {WHAT_EVIDENCE_IS}", err=True)
+    typer.echo(f"\nevidence   {answer.evidence_note}", err=True)
     for i, span in enumerate(answer.evidence[:SHOWN], start=1):
         typer.echo(f"{i:>8}.  {passage_text(span)}", err=True)
 

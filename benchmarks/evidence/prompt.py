@@ -1,0 +1,85 @@
+"""One prompt, recorded once: what is chosen of it by every way, and where the answer stands in the evidence."""
+
+from __future__ import annotations
+
+from typing import TypedDict, get_args
+
+import numpy as np
+
+from asl_llamacpp.documents.document import Document
+from asl_llamacpp.documents.text import DocumentText, Part
+from asl_llamacpp.evals.sample import Needle, Sample
+from asl_llamacpp.evals.shared import SharedLlama
+from asl_llamacpp.policies import ASL, Heads
+from asl_llamacpp.prefill.report import PrefillReport
+from asl_llamacpp.selection.ranks import selected_positions
+from asl_llamacpp.selection.scores import token_scores
+from asl_llamacpp.selection.unit_scores import selected_units
+from asl_llamacpp.sources import Source
+
+LAYERS = (14, 18, 22)
+SHARES = (4, 8, 16)
+"""One of so many tokens is kept."""
+WAYS: dict[str, tuple[Heads, int]] = {"sum": ("sum", 1), "max4": ("max", 4), "max8": ("max", 8)}
+"""`heads` and `score_layers`; the first is the paper's."""
+UNITS = ("tokens", "sentences")
+TAIL = 64
+LISTED_SHARE = 8
+"""What the evidence is listed from."""
+
+
+class Measured(TypedDict):
+    """kept: share of the answers' tokens, by "way layer share units"; ranks: of the answer's passage, 0: none."""
+
+    n_answer: int
+    kept: dict[str, float]
+    ranks: dict[str, int]
+    passages: dict[str, int]
+
+
+def measure(shared: SharedLlama, sample: Sample, needle: Needle | None = None) -> Measured | None:
+    """What is kept of the answers; and the ranks, if `needle` is the paragraph with the answer."""
+    if sample.evidence is None:
+        return None
+    policy = ASL()
+    prompt = shared.record(sample.tokens, TAIL)
+    sums, starts, n = prompt.window_sums(policy.window), prompt.prompt.unit_starts, len(sample.tokens)
+    by_layer = {
+        heads: [token_scores(layer, policy.window, policy.kernel, heads) for layer in sums if layer is not None]
+        for heads in get_args(Heads)
+    }
+    found = Measured(n_answer=len(sample.evidence), kept={}, ranks={}, passages={})
+    for way, (heads, n_layers) in WAYS.items():
+        for layer in LAYERS:
+            scores = np.max(by_layer[heads][layer + 1 - n_layers : layer + 1], axis=0)
+            for share in SHARES:
+                top = n // share - policy.window
+                chosen = (
+                    selected_positions(scores, top, policy.window),
+                    selected_units(scores, top, policy.window, starts),
+                )
+                for units, positions in zip(UNITS, chosen, strict=True):
+                    key = f"{way} {layer} {share} {units}"
+                    found["kept"][key] = float(np.isin(sample.evidence, positions).mean())
+                    if needle is not None and share == LISTED_SHARE:
+                        report = PrefillReport(key, n, prompt.n_layer, layer, selected=positions, scores=scores)
+                        report.scores_layer = layer
+                        found["ranks"][key], found["passages"][key] = rank(shared, sample, needle, report)
+    return found
+
+
+def rank(shared: SharedLlama, sample: Sample, needle: Needle, report: PrefillReport) -> tuple[int, int]:
+    """Which of the passages that `Answer.evidence` would list has the answer, 1 the first, 0 none; how many it lists.
+
+    The task's instruction stands in the document, as RULER has it; it is no part of what is listed.
+    """
+    text = sample.query.document
+    begin = text.index("Document 1:")
+    source = Source("documents", text)
+    document = Document(shared.llm, DocumentText(text, (Part(source, begin, begin, len(text) - begin),)), source.name)
+    seen = document.attention(report)
+    assert seen is not None
+    start = text.index(needle.text) + needle.text.index(needle.answer)
+    end = start + len(needle.answer)
+    ranks = [i for i, span in enumerate(seen.evidence, 1) if span.start < end and start < span.end]
+    return (ranks[0] if ranks else 0), len(seen.evidence)
