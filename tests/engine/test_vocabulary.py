@@ -1,5 +1,7 @@
 """The texts of tokens: joined they are the text, and names of a template's tokens are none of it."""
 
+# ruff: noqa: RUF001 - the signs are those of many scripts
+
 from __future__ import annotations
 
 from collections.abc import Iterator
