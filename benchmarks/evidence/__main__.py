@@ -9,17 +9,14 @@ benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from asl_llamacpp.evals import ruler_qa
-from asl_llamacpp.evals.fitting import fit
 from asl_llamacpp.evals.prompts import Prompts
 from asl_llamacpp.evals.registry import open_task
-from asl_llamacpp.evals.sample import Needle, Sample
+from asl_llamacpp.evals.sample import Task
 from asl_llamacpp.evals.shared import SharedLlama, open_shared
 from asl_llamacpp.files.fingerprint import model_fingerprint
 from asl_llamacpp.opening.models import find_model
@@ -33,24 +30,13 @@ NEEDLES = (
     *("niah_single_2", "niah_multikey_1", "niah_multivalue", "niah_single_3", "niah_multiquery", "passkey"),
     *("kv_retrieval", "niah_multikey_2", "vt"),
 )
-SEED = 11
+SEED = 7
 
 
-def question(prompts: Prompts, squad: Path, n_tokens: int, number: int) -> tuple[Sample, Needle]:
-    """A question of the file in RULER's form, `qa_1`, and the paragraph with its answer."""
-    draft = ruler_qa.question_answering(ruler_qa.read("qa_1", squad))(
-        np.random.default_rng([SEED, number, n_tokens]), n_tokens
-    )
-    return fit(draft, n_tokens, prompts, 32), draft.needles[0]
-
-
-def run(shared: SharedLlama, prompts: Prompts, args: argparse.Namespace, kind: str, number: int) -> Measured | None:
-    """One prompt; None if no single place of it holds the answer."""
-    if kind == "questions":
-        sample, needle = question(prompts, args.squad, args.length, number)
-        return measure(shared, sample, needle)
-    task = open_task(NEEDLES[number % len(NEEDLES)], prompts)
-    return measure(shared, task.make(args.length, (SEED, number // len(NEEDLES))))
+def run(shared: SharedLlama, tasks: Sequence[Task], length: int, number: int) -> Measured | None:
+    """One prompt, the tasks taking turns; None if no single place of it holds the answer."""
+    task = tasks[number % len(tasks)]
+    return measure(shared, task.make(length, (SEED, number // len(tasks))), ranks=task.name == "qa_1")
 
 
 def main() -> None:
@@ -74,10 +60,14 @@ def main() -> None:
     found: dict[str, list[Any]] = {"needles": [], "questions": []}
     options = {"n_ctx": args.length + 256, "n_threads": args.threads, "flash_attn": True}
     with Prompts(path) as prompts, open_shared(path, **options) as shared:
+        tasks = {
+            "needles": [open_task(name, prompts) for name in NEEDLES],
+            "questions": [open_task("qa_1", prompts, {"qa_1": args.squad})],
+        }
         for kind, number in ((kind, number) for number in range(2 * args.prompts) for kind in found):
             if len(found[kind]) == args.prompts:
                 continue
-            measured = journal.get(f"{kind} {number}", partial(run, shared, prompts, args, kind, number))
+            measured = journal.get(f"{kind} {number}", partial(run, shared, tasks[kind], args.length, number))
             if measured is not None:
                 found[kind].append(measured)
                 print(kind, number, measured["ranks"], flush=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from asl_llamacpp.documents.document import Document
 from asl_llamacpp.documents.text import DocumentText, Part
-from asl_llamacpp.evals.sample import Needle, Sample
+from asl_llamacpp.evals.sample import Sample
 from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.policies import ASL, Heads
 from asl_llamacpp.prefill.report import PrefillReport
@@ -37,11 +37,11 @@ class Measured(TypedDict):
     passages: dict[str, int]
 
 
-def measure(shared: SharedLlama, sample: Sample, needle: Needle | None = None) -> Measured | None:
-    """What is kept of the answers; and the ranks, if `needle` is the paragraph with the answer."""
+def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None:
+    """What is kept of the answers, and the `ranks`; None if no single place of the prompt holds them."""
     if sample.evidence is None:
         return None
-    policy = ASL()
+    policy, document = ASL(), listed(shared, sample) if ranks else None
     prompt = shared.record(sample.tokens, TAIL)
     sums, starts, n = prompt.window_sums(policy.window), prompt.prompt.unit_starts, len(sample.tokens)
     by_layer = {
@@ -61,25 +61,25 @@ def measure(shared: SharedLlama, sample: Sample, needle: Needle | None = None) -
                 for units, positions in zip(UNITS, chosen, strict=True):
                     key = f"{way} {layer} {share} {units}"
                     found["kept"][key] = float(np.isin(sample.evidence, positions).mean())
-                    if needle is not None and share == LISTED_SHARE:
+                    if document is not None and share == LISTED_SHARE:
                         report = PrefillReport(key, n, prompt.n_layer, layer, selected=positions, scores=scores)
                         report.scores_layer = layer
-                        found["ranks"][key], found["passages"][key] = rank(shared, sample, needle, report)
+                        found["ranks"][key], found["passages"][key] = rank(document, sample, report)
     return found
 
 
-def rank(shared: SharedLlama, sample: Sample, needle: Needle, report: PrefillReport) -> tuple[int, int]:
-    """Which of the passages that `Answer.evidence` would list has the answer, 1 the first, 0 none; how many it lists.
-
-    The task's instruction stands in the document, as RULER has it; it is no part of what is listed.
-    """
+def listed(shared: SharedLlama, sample: Sample) -> Document:
+    """The prompt's paragraphs as a document to cite; the task's instruction, which stands above them, is not listed."""
     text = sample.query.document
     begin = text.index("Document 1:")
-    source = Source("documents", text)
-    document = Document(shared.llm, DocumentText(text, (Part(source, begin, begin, len(text) - begin),)), source.name)
-    seen = document.attention(report)
-    assert seen is not None
-    start = text.index(needle.text) + needle.text.index(needle.answer)
-    end = start + len(needle.answer)
+    part = Part(Source("documents", text), begin, begin, len(text) - begin)
+    return Document(shared.llm, DocumentText(text, (part,)), part.source.name)
+
+
+def rank(document: Document, sample: Sample, report: PrefillReport) -> tuple[int, int]:
+    """Which passage of `Answer.evidence` would have the answer, 1 the first, 0 none; and how many it would list."""
+    seen, answer = document.attention(report), sample.evidence
+    assert seen is not None and answer is not None
+    start, end = document.offsets[[answer[0] - document.n_head, answer[-1] - document.n_head + 1]]
     ranks = [i for i, span in enumerate(seen.evidence, 1) if span.start < end and start < span.end]
     return (ranks[0] if ranks else 0), len(seen.evidence)
