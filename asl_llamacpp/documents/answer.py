@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..policies import parse_policy
 from ..prefill.report import PrefillReport
 from .attention import Attention
 from .evidence import Span
@@ -68,9 +69,12 @@ class Answer:
     @property
     def evidence_note(self) -> str:
         """What the evidence is, and what it is worth: whether anything was pruned, whether there was enough to rank."""
-        if self.attention is None:
-            return f"kv_policy={self.report.policy!r} gives no scores for this prompt, so there is no evidence."
-        return self.attention.note
+        if self.attention is not None:
+            return self.attention.note
+        if parse_policy(self.report.policy).prunes:
+            n = self.report.n_prompt
+            return f"No evidence: a prompt of {n} tokens is too short to rank, or no layer of the model gives scores."
+        return f"No evidence: kv_policy={self.report.policy!r} gives no scores."
 
     def save_heat_map(self, path: str | Path) -> None:
         """Write the document's text as a heat map of the attention into one HTML file.

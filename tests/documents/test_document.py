@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_evidence(llm: Llama, document: Document) -> None:
     for span in spans:
         assert source.text[span.start : span.end] == span.text and span.source == "valley"
     assert any("48213" in span.text for span in spans[:3])
+    assert answer.evidence_note.startswith("The model was allowed to see these passages in its deeper layers")
     assert answer.report.scores is not None and len(answer.report.scores) == answer.report.n_prompt - 16
 
 
@@ -147,11 +149,17 @@ def test_where_nothing_is_pruned_there_is_evidence_too() -> None:
     assert answer.report.selection_layer is None and answer.report.scores_layer == 22
     assert answer.report.reused == answer.report.n_prompt - 32 < len(document.tokens)  # the window reaches into it
     assert any("pass key" in span.text for span in first.evidence[:3])
+    assert first.evidence_note.startswith("Nothing was pruned: the model saw the whole text")
     stock = load(kv_policy="full", n_ctx=1024, flash_attn=True, n_ubatch=answer.report.reused, n_batch=1024)
     want = stock.create_completion(document.prompt(QUESTIONS[1]), max_tokens=3, temperature=0.0)
     assert answer.text == want["choices"][0]["text"].strip()
     assert logits(stock).tobytes() == logits(llm).tobytes()
     assert document.state is not None and document.state.layers == 30
+    short = llm.read(text="The key is 48213.").ask("Which key?", max_tokens=1)
+    assert [span.text for span in short.evidence] == ["The key is 48213."]
+    assert "too short to rank its passages" in short.evidence_note and "nothing was pruned" in short.evidence_note
+    shorter = replace(short, attention=None, report=replace(short.report, n_prompt=20))
+    assert shorter.evidence_note.startswith("No evidence: a prompt of 20 tokens is too short to rank")
 
 
 def test_a_stream(document: Document) -> None:
@@ -234,6 +242,7 @@ def test_stock_llama_cpp_reads_too() -> None:
     document = llm.read(text=TEXT)
     answer = document.ask(QUESTIONS[0], max_tokens=16)
     assert "48213" in answer.text and answer.evidence == [] and document.state is None and llm.documents == []
+    assert answer.evidence_note == "No evidence: kv_policy='full' gives no scores."
     with pytest.raises(ValueError, match="no state to save"):
         document.save("nowhere.asldoc")
     with pytest.raises(ValueError, match="gives no scores"):
