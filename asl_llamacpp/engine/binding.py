@@ -103,6 +103,7 @@ class Engine:
         self.vocabulary = Vocabulary(ctx)
         self._raised: BaseException | None = None
         self._scores: dict[int, npt.NDArray[np.float32]] = {}
+        self._contrast: dict[int, npt.NDArray[np.float32]] = {}
         self.running = False
         """Within `run`: the context must not be closed."""
         self.progress = progress
@@ -133,6 +134,15 @@ class Engine:
         buffer = ffi.from_buffer("int32_t[]", ids)
         self._check(lib.llama_layerwise_begin(self._ctx, buffer, len(ids), int32(window), int32(headroom)))
 
+    def contrast(self, n_seen: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
+        """Run `tokens`, which ask nothing, beside those of the prefill that has just begun, up to the selection.
+
+        They follow the prompt's first `n_seen` tokens in the place of the rest. They leave no cells, and change nothing.
+        """
+        ids = int32s("tokens", tokens)
+        buffer = ffi.from_buffer("int32_t[]", ids)
+        self._check(lib.llama_layerwise_contrast(self._ctx, int32(n_seen), buffer, len(ids)))
+
     def run(self, il_begin: int, il_end: int, scores: bool | Reduction | Mapping[int, Reduction] = False) -> None:
         """Run layers il_begin <= il < il_end over all ubatches of the kept tokens.
 
@@ -153,6 +163,7 @@ class Engine:
             lib.llama_layerwise_set_progress(self._ctx, ffi.NULL, ffi.NULL)
         if status != INVALID:
             self._scores = asked.by_layer if status == OK else {}
+            self._contrast = asked.contrast if status == OK else {}
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
@@ -171,12 +182,19 @@ class Engine:
 
         [n_head, m] where nothing else was said: each head's, summed over the window's queries.
         """
+        return self._told(self._scores, il)
+
+    def contrast_scores(self, il: int) -> npt.NDArray[np.float32]:
+        """The same of the contrast's tokens, over the n_seen that they follow: [n_head, n_seen], [1, n_seen], [n_seen]."""
+        return self._told(self._contrast, il)
+
+    def _told(self, scores: dict[int, npt.NDArray[np.float32]], il: int) -> npt.NDArray[np.float32]:
         if self.running:
             raise ValueError("layers are running: wait until they are done")
         self.layer(il)
-        if il not in self._scores or self.info().n_tokens == 0:
+        if il not in scores or self.info().n_tokens == 0:
             raise ValueError(f"layer {il} has no scores: the last run was not asked for them")
-        return self._scores[il]
+        return scores[il]
 
     def keep(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""

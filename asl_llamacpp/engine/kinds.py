@@ -109,6 +109,7 @@ class EngineInfo:
     n_tokens: int
     n_kept: int
     n_window: int
+    n_seen: int
     il_next: int
     n_groups: int
     kv_bytes: int

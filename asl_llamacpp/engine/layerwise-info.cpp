@@ -12,6 +12,7 @@ llama_layerwise_info llama_layerwise::info() const {
         /*.n_tokens      =*/ n_prompt,
         /*.n_kept        =*/ (int32_t) tokens.size() + n_before,
         /*.n_window      =*/ active ? n_window : 0,
+        /*.n_seen        =*/ contrast.n_seen,
         /*.il_next       =*/ il_next,
         /*.n_groups      =*/ (int32_t) mem.get_groups().size(),
         /*.kv_bytes      =*/ mem.bytes(),

@@ -55,6 +55,8 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     }
     tokens.resize(n);
     pos.resize(n);
+
+    contrast = contrast_t(); // it has no question to go deeper for
 }
 
 ggml_backend_t llama_layerwise::backend_of(ggml_backend_buffer_type_t buft) const {

@@ -306,6 +306,14 @@ void llama_layerwise_kv::grow(llama_kv_cache & kv, uint32_t kv_size, const std::
     kv.v_cells[0] = std::move(cells_new);
 }
 
+uint32_t llama_layerwise_kv::head(const llama_kv_cache & kv) {
+    return kv.v_heads[0];
+}
+
+void llama_layerwise_kv::set_head(llama_kv_cache & kv, uint32_t head) {
+    kv.v_heads[0] = head;
+}
+
 size_t llama_layerwise_kv::n_layers(const llama_kv_cache & kv) {
     return kv.layers.size();
 }

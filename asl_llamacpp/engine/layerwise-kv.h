@@ -73,6 +73,10 @@ struct llama_layerwise_kv {
     // fills a row instead of a test for each cell. false if the cells or the attention are not of that kind
     static bool set_input_kq_mask(const llama_kv_cache & kv, ggml_tensor * dst, const llama_ubatch & ubatch);
 
+    // where the search for free cells begins
+    static uint32_t head    (const llama_kv_cache & kv);
+    static void     set_head(llama_kv_cache & kv, uint32_t head);
+
     static size_t n_layers   (const llama_kv_cache & kv);
     static bool   has_layer  (const llama_kv_cache & kv, int32_t il);
     static size_t layer_bytes(const llama_kv_cache & kv, int32_t il);

@@ -121,6 +121,9 @@ public:
 
     bool is_compressed(int32_t il) const { return compressed[il]; }
 
+    // whether sliding-window layers hold their window and a ubatch, and no more
+    bool has_rings() const { return reserve.kv_swa && !swa_full; }
+
     // the context of one ubatch of a prefill that runs the layers of this group only; nullptr if it does not fit
     llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
 

@@ -234,6 +234,8 @@ void llama_layerwise::reset(bool clear_memory) {
     tokens.clear();
     pos.clear();
 
+    contrast = contrast_t();
+
     hidden = llama_layerwise_hidden();
     mask   = llama_layerwise_mask();
     inputs = llama_layerwise_inputs();

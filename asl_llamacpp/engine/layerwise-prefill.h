@@ -67,6 +67,17 @@ struct llama_layerwise {
     llama_layerwise_mask   mask;
     llama_layerwise_inputs inputs;
 
+    // other tokens, run beside these from the first layer to the selection: they follow the first n_seen of the prompt.
+    // Empty without them
+    struct contrast_t {
+        int32_t n_seen = 0;
+
+        std::vector<llama_token> tokens;
+        llama_layerwise_hidden   hidden;
+    };
+
+    contrast_t contrast;
+
     // a document that several prompts begin with
 
     struct held_t {
@@ -98,6 +109,7 @@ struct llama_layerwise {
     void check();
 
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+    void set_contrast(int32_t n_seen, const llama_token * tokens, int32_t n_tokens);
     void run(int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores);
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
@@ -169,6 +181,9 @@ private:
     // the hidden states of the document, followed by those of the tokens that have caught up
     void join_held();
 
+    llama_ubatch make_ubatch(const llama_token * tokens, const llama_pos * pos, size_t n, llama_seq_id seq_id, bool output) const;
+
+    // of the prompt's tokens i0..i0+n-1
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
 
     // the backend that computes on the device of such buffers
@@ -197,7 +212,10 @@ private:
     // make room for the largest graph of a run, so that the ubatches follow each other without waiting for the device
     void reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output);
 
-    void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output);
+    void run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, const llama_ubatch & ubatch, bool output);
+
+    // the contrast's tokens through the layers of a run, behind the prompt's
+    void run_contrast(llama_layerwise_group & group, llama_layerwise_pass & pass);
 
     void read_logits(const llm_graph_result & res);
 };

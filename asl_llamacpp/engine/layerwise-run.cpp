@@ -49,27 +49,32 @@ private:
 };
 
 llama_ubatch llama_layerwise::make_ubatch(size_t i0, size_t n, bool output) const {
+    return make_ubatch(tokens.data() + i0, pos.data() + i0, n, 0, output);
+}
+
+llama_ubatch llama_layerwise::make_ubatch(
+        const llama_token * tokens_inp, const llama_pos * pos_inp, size_t n, llama_seq_id seq_id, bool output) const {
     auto data = std::make_shared<llama_ubatch::data_t>();
 
     const uint32_t n_pos = ctx.model.hparams.n_pos_per_embd();
 
-    data->token.assign(tokens.begin() + i0, tokens.begin() + i0 + n);
+    data->token.assign(tokens_inp, tokens_inp + n);
     for (uint32_t j = 0; j < n_pos; ++j) {
-        data->pos.insert(data->pos.end(), pos.begin() + i0, pos.begin() + i0 + n);
+        data->pos.insert(data->pos.end(), pos_inp, pos_inp + n);
     }
 
     data->n_seq_id   .assign(n, 1);
-    data->seq_id_data.assign(n, 0);
-    data->seq_id_unq .assign(1, 0);
+    data->seq_id_data.assign(n, seq_id);
+    data->seq_id_unq .assign(1, seq_id);
     data->seq_idx    .assign(LLAMA_MAX_SEQ, -1);
     data->output     .assign(n, 0);
 
-    data->seq_idx[0]    = 0;
-    data->output[n - 1] = output;
+    data->seq_idx[seq_id] = 0;
+    data->output[n - 1]   = output;
 
     for (size_t i = 0; i < n; ++i) {
         data->seq_id    .push_back(&data->seq_id_data[i]);
-        data->batch_idxs.push_back(i0 + i);
+        data->batch_idxs.push_back(i);
     }
 
     llama_ubatch res {
@@ -131,7 +136,7 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, const llama_layerwis
     const bool in_parts = (n_tokens - n_window)/n_ubatch != (n_tokens - 1)/n_ubatch;
 
     auto wanted = llama_layerwise_check_scores(
-        ctx.model.hparams, scores, n_scores, il_begin, il_end, n_before + n_tokens, n_window, in_parts);
+        ctx.model.hparams, scores, n_scores, il_begin, il_end, n_before + n_tokens, n_window, contrast.n_seen, in_parts);
 
     {
         const running_t guard(*this);
@@ -226,7 +231,9 @@ void llama_layerwise::run_ubatches(
         pass.mask_offs = mask.offset(n_past + i0);
         pass.i_window  = !pass.wanted.empty() && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
-        run_ubatch(group, pass, i0, n, il_end == n_layer() && i0 + n == n_tokens);
+        const bool output = il_end == n_layer() && i0 + n == n_tokens;
+
+        run_ubatch(group, pass, make_ubatch(i0, n, output), output);
 
         pace.after(i0/n_ubatch);
 
@@ -237,6 +244,10 @@ void llama_layerwise::run_ubatches(
                 wanted.read(i0 <= i_window, i0 + n == n_tokens);
             }
         }
+    }
+
+    if (!contrast.tokens.empty()) {
+        run_contrast(group, pass);
     }
 }
 
@@ -338,12 +349,10 @@ void llama_layerwise::reserve_run(llama_layerwise_group & group, llama_layerwise
     }
 }
 
-void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t i0, size_t n, bool output) {
-    const llama_ubatch ubatch = make_ubatch(i0, n, output);
-
+void llama_layerwise::run_ubatch(llama_layerwise_group & group, llama_layerwise_pass & pass, const llama_ubatch & ubatch, bool output) {
     const auto mctx = mem.init_pass(group, ubatch);
     if (!mctx) {
-        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(n) + " tokens");
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "found no cells for " + std::to_string(ubatch.n_tokens) + " tokens");
     }
 
     ggml_status status = GGML_STATUS_SUCCESS;

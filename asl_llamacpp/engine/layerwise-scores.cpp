@@ -168,6 +168,20 @@ void llama_layerwise_wanted::read(bool is_first, bool is_last) {
     }
 }
 
+llama_layerwise_wanted llama_layerwise_wanted::of_contrast(int64_t n_seen) const {
+    llama_layerwise_wanted res;
+
+    res.what       = what;
+    res.what.out   = what.contrast;
+    res.what.n_out = what.n_contrast;
+    res.heads      = heads;
+    res.n_heads    = n_heads;
+    res.n_cells    = n_seen;
+    res.n_past     = n_seen;
+
+    return res;
+}
+
 bool llama_layerwise_gives_scores(const llama_hparams & hparams, int32_t il) {
     return !hparams.is_swa(il) && hparams.n_embd_k_gqa(il) > 0;
 }
@@ -200,7 +214,7 @@ static void check_combining(const llama_layerwise_scores & what) {
 
 std::vector<llama_layerwise_wanted> llama_layerwise_check_scores(
         const llama_hparams & hparams, const llama_layerwise_scores * scores, int32_t n_scores, int32_t il_begin,
-        int32_t il_end, int64_t n_cells, int64_t n_window, bool in_parts) {
+        int32_t il_end, int64_t n_cells, int64_t n_window, int64_t n_seen, bool in_parts) {
     if (n_scores < 0 || (n_scores > 0 && scores == nullptr)) {
         llama_layerwise_invalid("scores is NULL, or their number is negative");
     }
@@ -236,6 +250,13 @@ std::vector<llama_layerwise_wanted> llama_layerwise_check_scores(
 
         if ((what.out == nullptr && n_rows*n_cols > 0) || what.n_out != n_rows*n_cols) {
             llama_layerwise_invalid("the scores of " + layer + " need room for exactly " + std::to_string(n_rows*n_cols) + " floats");
+        }
+
+        const int64_t n_contrast = what.contrast ? n_rows*n_seen : 0;
+
+        if (what.n_contrast != n_contrast || (what.contrast && n_seen == 0)) {
+            llama_layerwise_invalid("the contrast's scores of " + layer + " need room for exactly " + std::to_string(n_contrast)
+                + " floats, and a contrast");
         }
 
         res.push_back(std::move(wanted));

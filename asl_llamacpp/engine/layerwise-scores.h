@@ -40,6 +40,9 @@ struct llama_layerwise_wanted {
     // take over what one of the window's ubatches has computed
     void read(bool is_first, bool is_last);
 
+    // the same of the contrast's tokens, which follow n_seen of the prompt's
+    llama_layerwise_wanted of_contrast(int64_t n_seen) const;
+
 private:
     bool is_max_in_parts() const;
 
@@ -56,4 +59,4 @@ bool llama_layerwise_gives_scores(const llama_hparams & hparams, int32_t il);
 // checked; throws llama_layerwise_exception
 std::vector<llama_layerwise_wanted> llama_layerwise_check_scores(
         const llama_hparams & hparams, const llama_layerwise_scores * scores, int32_t n_scores, int32_t il_begin,
-        int32_t il_end, int64_t n_cells, int64_t n_window, bool in_parts);
+        int32_t il_end, int64_t n_cells, int64_t n_window, int64_t n_seen, bool in_parts);

@@ -75,6 +75,10 @@ int32_t llama_layerwise_run(
     return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scores, n_scores); });
 }
 
+int32_t llama_layerwise_contrast(llama_context * ctx, int32_t n_seen, const int32_t * tokens, int32_t n_tokens) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.set_contrast(n_seen, tokens, n_tokens); });
+}
+
 int32_t llama_layerwise_keep(llama_context * ctx, const int32_t * positions, int32_t n_positions) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.keep(positions, n_positions); });
 }

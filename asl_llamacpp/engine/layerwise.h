@@ -78,6 +78,8 @@ struct llama_layerwise_scores {
     int32_t         n_heads;   // 0: all of them
     float *         out;       // where the scores go; undefined unless the run succeeds
     int64_t         n_out;     // floats there, exactly as many as combining says
+    float *         contrast;  // where those of the contrast's tokens go, over the n_seen that they follow; NULL: nowhere
+    int64_t         n_contrast; // floats there: [n_heads, n_seen], or [n_seen] if they are combined
 };
 
 // the state of a context's layered KV cache
@@ -87,6 +89,7 @@ struct llama_layerwise_info {
     int32_t  n_tokens;      // tokens of the prefill in progress, 0 when none is
     int32_t  n_kept;        // tokens that still go deeper, n_tokens before the first keep
     int32_t  n_window;      // tokens of the observation window
+    int32_t  n_seen;        // tokens that the contrast follows, 0: there is none
     int32_t  il_next;       // the next layer to run
     int32_t  n_groups;      // groups of layers that share their cells
     uint64_t kv_bytes;      // bytes of all KV buffers, from the buffers themselves
@@ -150,6 +153,13 @@ LLAMA_API int32_t llama_layerwise_check(struct llama_context * ctx);
 //   n_headroom: cells per layer to reserve for decoding; they grow when they run out
 LLAMA_API int32_t llama_layerwise_begin(
         struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+
+// run other tokens, which ask nothing, beside those of the prefill that has just begun: they follow its first n_seen tokens
+// in the place of the rest, up to the selection. What they look at is what any question would. They leave no cells, and
+// change nothing else
+//   n_seen  : at least the tokens that a resumed prefill starts from
+//   n_tokens: at most a ubatch, and with sliding-window layers no more than a ubatch less the prompt's tokens after n_seen
+LLAMA_API int32_t llama_layerwise_contrast(struct llama_context * ctx, int32_t n_seen, const int32_t * tokens, int32_t n_tokens);
 
 // run the layers il_begin <= il < il_end on the tokens that were kept; il_begin must be il_next
 //   scores: those to compute, in the order of the layers, at most once a layer

@@ -28,6 +28,7 @@ class AskedScores:
         self, ffi: Any, wanted: Mapping[int, Reduction], layers: Mapping[int, LayerInfo], info: EngineInfo
     ) -> None:
         self.by_layer: dict[int, npt.NDArray[np.float32]] = {}
+        self.contrast: dict[int, npt.NDArray[np.float32]] = {}
         self.structs = ffi.new("struct llama_layerwise_scores[]", len(wanted))
         self._kept: list[Any] = []
         for struct, (il, reduction) in zip(self.structs, sorted(wanted.items()), strict=True):
@@ -37,6 +38,10 @@ class AskedScores:
             struct.scoring, struct.combining = SCORING[reduction.products], COMBINING[reduction.combining]
             struct.out, struct.n_out = ffi.from_buffer("float[]", out), out.size
             self.by_layer[il] = out
+            if info.n_seen > 0:
+                other = np.empty((*out.shape[:-1], info.n_seen), dtype=np.float32)
+                struct.contrast, struct.n_contrast = ffi.from_buffer("float[]", other), other.size
+                self.contrast[il] = other
             self._kept.append(heads)
 
 
