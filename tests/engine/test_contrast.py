@@ -1,4 +1,4 @@
-"""Tokens that ask nothing, run beside the prompt: their scores are those of a prompt of their own, and nothing else changes."""
+"""Tokens that ask nothing, run beside a prompt: their scores are those of a prompt of their own. Nothing else changes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def prefill(
 
 
 def test_nothing_else_changes(model: Model, engine: tuple[Context, Engine]) -> None:
-    """Scores, logits, cells, and what is decoded afterwards are the same bit for bit; a document that is held as well."""
+    """Scores, logits, cells, and what is decoded afterwards are the same bit for bit; with a held document too."""
     context, ours = engine
     tokens, states = model.tokens(N + 20), []
     for contrast in (None, contrast_of(model)):
