@@ -1,4 +1,4 @@
-"""Tokens that ask nothing, run beside a prompt: their scores are those of a prompt of their own. Nothing else changes."""
+"""Tokens that ask nothing, run beside a prompt: scores are those of a prompt of their own, and nothing else changes."""
 
 from __future__ import annotations
 
