@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
@@ -12,6 +14,7 @@ IMAGE_HANDLERS = (Llava15ChatHandler, MTMDChatHandler)
 """Chat handlers that write KV cells themselves."""
 
 _PLACE = "<<the document stands here>>"
+_NOTHING = "N/A"
 _BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
 
 
@@ -102,6 +105,28 @@ def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
     if not place:
         raise ValueError("the model's chat template changes the text of messages: a document cannot be put into it")
     return Frame(before, [*pieces, (after, True)], add_bos, stop)
+
+
+class NeutralTurn:
+    """Tokens of a turn that asks nothing, as they would follow a document; found when they are first wanted.
+
+    It does not keep the model alive.
+    """
+
+    def __init__(self, llm: Any) -> None:
+        self._llm = weakref.ref(llm)
+
+    def __call__(self) -> list[int]:
+        return self._tokens
+
+    @cached_property
+    def _tokens(self) -> list[int]:
+        llm = self._llm()
+        try:
+            return frame(llm, _NOTHING).tail(llm)
+        except ValueError:  # no question could be put into such a template either
+            tokens: list[int] = [] if llm is None else llm.tokenize(f"\n\n{_NOTHING}\n".encode(), add_bos=False)
+            return tokens
 
 
 def _said(i: int) -> str:

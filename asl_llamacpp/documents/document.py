@@ -189,7 +189,8 @@ class Document:
         if report.scores is None or report.n_prompt <= len(self.tokens) or report.scores_layer is None:
             return None
         scores = np.zeros(self.n_tokens, dtype=np.float32)
-        seen = report.scores[self.n_head : len(self.tokens)]
+        shown = report.scores if report.added is None else np.maximum(report.added, 0)
+        seen = shown[self.n_head : len(self.tokens)]
         scores[: len(seen)] = seen
         kept = None
         if report.selected is not None:

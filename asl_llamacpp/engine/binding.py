@@ -137,7 +137,7 @@ class Engine:
     def contrast(self, n_seen: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Run `tokens`, which ask nothing, beside those of the prefill that has just begun, up to the selection.
 
-        They follow the prompt's first `n_seen` tokens in the place of the rest. They leave no cells, and change nothing.
+        They follow the prompt's first `n_seen` tokens in the place of the rest, leave no cells and change nothing.
         """
         ids = int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)
@@ -185,7 +185,7 @@ class Engine:
         return self._told(self._scores, il)
 
     def contrast_scores(self, il: int) -> npt.NDArray[np.float32]:
-        """The same of the contrast's tokens, over the n_seen that they follow: [n_head, n_seen], [1, n_seen], [n_seen]."""
+        """The same of the contrast's tokens, over the n_seen that they follow: as `scores`, with n_seen columns."""
         return self._told(self._contrast, il)
 
     def _told(self, scores: dict[int, npt.NDArray[np.float32]], il: int) -> npt.NDArray[np.float32]:

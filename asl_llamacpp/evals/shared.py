@@ -66,7 +66,8 @@ class SharedLlama:
         llm.reset()
         store = _RecordedStore(self.engine, self.shape, llm.n_embd(), self.prompt, self.prompt.n_layer)
         llm._policy, llm._budget = policy, budget
-        llm.pruned_cache = PrunedCache(self.engine, policy, self.shape, budget, store)
+        neutral = None if llm.pruned_cache is None else llm.pruned_cache.neutral
+        llm.pruned_cache = PrunedCache(self.engine, policy, self.shape, budget, store, neutral)
         planned = llm.pruned_cache.plan(len(self.prompt.tokens))
         store.il = self.prompt.depth(planned.policy)
         # the engine does not compress the last known layer unless it has compressed one before

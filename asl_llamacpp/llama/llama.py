@@ -8,6 +8,7 @@ from typing import Any
 import llama_cpp
 
 from ..budget.text import Budget, parse_budget
+from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
 from ..documents.shelf import Overflow, Shelf
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
@@ -140,7 +141,7 @@ class Llama(OnDevices, PrunedEvaluation):
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
                 store = DocumentStore(engine, shape, self.n_embd(), **self.store_options)
-                self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store)
+                self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store, NeutralTurn(self))
                 self.pruned_cache.check_store()
                 self._engine = engine
         except Exception as error:

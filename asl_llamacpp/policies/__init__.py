@@ -24,9 +24,12 @@ from .asl2pass import ASL2Pass as ASL2Pass
 # isort: on
 
 
-def _value(text: str) -> int | float | str | None:
-    if text == "none":
-        return None
+_WORDS = {"none": None, "true": True, "false": False}
+
+
+def _value(text: str) -> int | float | str | bool | None:
+    if text in _WORDS:
+        return _WORDS[text]
     for kind in (int, float):
         try:
             return kind(text)

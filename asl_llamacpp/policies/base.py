@@ -63,6 +63,11 @@ class Policy:
         return None
 
     @property
+    def contrast(self) -> bool:
+        """The set is chosen by what the prompt's end looks at more than a turn that asks nothing would."""
+        return False
+
+    @property
     def budget(self) -> int | None:
         """Cells that every layer and KV head is compressed to; None: only if a `kv_budget` demands it."""
         return None

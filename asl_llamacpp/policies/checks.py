@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def integer(name: str, value: object, least: int) -> int:
     """`value` as an int of at least `least`; numpy integers pass, bools do not."""
@@ -20,6 +22,13 @@ def number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
     return float(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as a bool; numbers do not pass."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from ..selection.ranks import Choose, selected_positions
 from ..selection.unit_scores import selected_units
 from .answers import Prompt
 from .base import Policy
-from .checks import integer, one_of
+from .checks import flag, integer, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +45,26 @@ class ByAttention(InUnits):
     heads         how a token's pooled scores of the heads are combined: "sum", or "max", so that a few retrieval heads
                   do not drown
     score_layers  the set is chosen by each token's maximum over the scores of so many last layers, >= 1
+    contrast      the set is chosen by what the question adds to the attention of a turn that asks nothing, which runs
+                  beside the prompt up to the selection; a document's beginning and its most striking words then count
+                  no more than they should
     """
 
     heads: Heads = "sum"
     score_layers: int = 1
+    contrast: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("heads", self.heads, get_args(Heads))
-        self._set_checked({"score_layers": integer("score_layers", self.score_layers, 1)})
+        self._set_checked(
+            {
+                "score_layers": integer("score_layers", self.score_layers, 1),
+                "contrast": flag("contrast", self.contrast),
+            }
+        )
 
     @property
     def by_attention(self) -> dict[str, Any]:
         """These parameters, for another policy that has them."""
-        return {"units": self.units, "heads": self.heads, "score_layers": self.score_layers}
+        return {name: getattr(self, name) for name in ("units", "heads", "score_layers", "contrast")}

@@ -14,8 +14,10 @@ from ..policies import Policy
 from ..policies.answers import Prompt
 from ..selection.arrays import Floats, Ints
 from ..selection.compression import kept_cells, window_cells
+from ..selection.parameters import Heads
 from ..selection.rule import Decision
 from ..selection.scores import token_scores
+from .contrast import Contrast, Contrasting
 from .describe import describe
 from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
 from .report import OnProgress, PrefillReport, Progress
@@ -34,6 +36,7 @@ class _Prefill:
         on_progress: OnProgress | None,
         known: Known,
         document: Keep,
+        contrast: Contrast | None,
     ) -> None:
         self.engine, self.policy, self.tokens = engine, policy, tokens
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
@@ -55,6 +58,10 @@ class _Prefill:
         watched = [il for il in scored if document.watch is not None and il <= document.watch]
         self.watch = watched[-1] if watched and not self.selector.prunes else None
         self.watched: Floats | None = None
+        self.contrasting: Contrasting | None = None
+        if contrast is not None and (self.selector.prunes or self.watch is not None):
+            heads: Heads = "max" if self.selector.reduction.combining == "max" else "sum"
+            self.contrasting = Contrasting(engine, contrast, self.window, self.kernel, heads)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -118,16 +125,23 @@ class _Prefill:
         self.il = end
         if self.watch is not None and begin <= self.watch < end:
             self.watched = token_scores(self.engine.scores(self.watch), self.window, self.kernel)
+            self.neutral(self.watch)
         if self.phase == "shallow" and not self.layers[begin].is_swa:
             self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
         decision = None
         with self.timed("selection"):
             for il in range(begin, end) if self.decides else ():
-                needed = self.selector.needs_scores(il)
-                decision = decision or self.selector.observe(il, self.engine.scores(il) if needed else None)
+                if decision is None and self.selector.needs_scores(il):
+                    decision = self.selector.observe(il, self.engine.scores(il), self.neutral(il))
+                elif decision is None:
+                    decision = self.selector.observe(il)
         if end == begin + 1 and not self.layers[begin].is_swa:
             self.shrink(begin)
         return decision
+
+    def neutral(self, il: int) -> Floats | None:
+        """What a turn that asks nothing looks at in layer `il`, which has just run; None without a contrast."""
+        return None if self.contrasting is None else self.contrasting.look(il)
 
     def shrink(self, il: int) -> None:
         """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used."""
@@ -173,11 +187,13 @@ class _Prefill:
         known, tokens = self.known, self.tokens
         if known.n == 0:
             self.engine.begin(tokens, self.window, self.headroom)
-            return
-        if known.state is not None:
-            hidden = known.state.hidden
-            self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
-        self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
+        else:
+            if known.state is not None:
+                hidden = known.state.hidden
+                self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
+            self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
+        if self.contrasting is not None:
+            self.contrasting.begin()
 
     def run(self) -> Decision | None:
         """Run all layers; the decision that was acted on."""
@@ -201,6 +217,7 @@ def prefill(
     keep: int | None = None,
     known: Known = NOTHING_KNOWN,
     document: Keep = KEEP_NOTHING,
+    contrast: Contrast | None = None,
 ) -> PrefillReport:
     """Prefill `tokens` layer by layer under `policy`.
 
@@ -218,13 +235,15 @@ def prefill(
             tokens follow them. The selection then comes no earlier than the layer that they have run through.
         document: first tokens whose state is to be kept as it is at the selection layer, or after the last one. The
             engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
+        contrast: a turn that asks nothing, at least `known.n` tokens behind the beginning. It changes the selection
+            only if the policy says so, and is what the report's `added` is told against.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document)
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document, contrast)
     engine.progress = state.progress
     try:
         state.begin()
@@ -246,6 +265,7 @@ def prefill(
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds
+    report.added = None if state.contrasting is None else state.contrasting.added
     if decision is not None:
         report.selection_layer = decision.layer
         report.forced = decision.forced

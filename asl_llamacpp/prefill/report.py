@@ -49,6 +49,9 @@ class PrefillReport:
                        scores_layer, summed over the heads, or heads and layers combined as the policy says (for
                        gemfilter inner products with the last token's query, [n_prompt - 1]); None: nothing
                        was selected. Not part of `to_dict`
+    added              float32 [n_prompt - window], at the latest layer that was looked at: by how much the window's
+                       attention exceeds that of a turn that asks nothing; None: none ran beside the prompt. Not part of
+                       `to_dict`
     scores_layer       the selection layer; for a document of which nothing was pruned, the layer that was looked at
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
@@ -73,6 +76,7 @@ class PrefillReport:
     forced: bool = False
     selected: NDArray[np.int32] | None = None
     scores: NDArray[np.float32] | None = None
+    added: NDArray[np.float32] | None = None
     scores_layer: int | None = None
     relative_variance: dict[int, float] = field(default_factory=dict)
     tau: float | None = None
@@ -95,7 +99,9 @@ class PrefillReport:
     def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
         values = asdict(self)
-        selected, _ = values.pop("selected"), values.pop("scores")
+        selected = values.pop("selected")
+        for name in ("scores", "added"):
+            del values[name]
         values["n_selected"] = self.n_selected
         values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
         values["cells"] = [int(count) for count in self.cells]

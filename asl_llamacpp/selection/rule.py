@@ -14,6 +14,7 @@ import numpy as np
 
 from ..engine.kinds import Reduction
 from .arrays import Floats, Ints
+from .contrast import less
 from .parameters import RuleParameters
 from .ranks import Choose, rank, rank_variance, selected_positions
 from .scores import token_scores
@@ -108,14 +109,15 @@ class Selector:
             return False
         return self._scored is None or layer in self._scored
 
-    def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None:
+    def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         """The decision to select after `layer`, or None to go on. Call it for each layer from first to last.
 
         `window_sums`, float32 [n_head, n_tokens] as `token_scores` takes it, or what `reduction` makes of that, is
         required where `needs_scores` says so, and may be None elsewhere; layers before `first_scored_layer` may be
         left out. If selection is forced at a layer without scores, the set is that of the latest scored layer; before
-        any, it waits for the first. Raises ValueError for layers out of order and missing, misshapen or infinite
-        scores.
+        any, it waits for the first. `neutral`, float32 [n_seen], are those of a turn that asks nothing, see
+        `neutral_scores`: under `contrast` the set is chosen by what exceeds them; the ranks are not. Raises ValueError
+        for layers out of order and missing, misshapen or infinite scores.
         """
         if layer <= self._layer:
             raise ValueError(f"layer {layer} after layer {self._layer}: observe layers in increasing order")
@@ -127,7 +129,7 @@ class Selector:
         if not self.prunes or self.decision:
             return None
         if window_sums is not None:
-            self._add_row(layer, window_sums)
+            self._add_row(layer, window_sums, neutral if self.policy.contrast else None)
             self._fired = self._fired or self._evaluate(layer)
         if layer < self.earliest:
             return None
@@ -152,7 +154,7 @@ class Selector:
         least = self.relative_variance[lowest]
         return f"relative variance never below tau={self.policy.tau:g} (lowest {least:.3g}, layer {lowest})"
 
-    def _add_row(self, layer: int, window_sums: Floats) -> None:
+    def _add_row(self, layer: int, window_sums: Floats, neutral: Floats | None) -> None:
         policy, shape = self.policy, window_sums.shape
         if self.reduction.combining == "max" and shape == (self.n_tokens - policy.window,):
             scores = window_sums
@@ -162,7 +164,7 @@ class Selector:
             raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(shape)}")
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
-        self._scores.append(scores)
+        self._scores.append(scores if neutral is None else less(scores, neutral))
         if self.policy.layer is None:
             self._rows.append(rank(scores))
         self._row_layer = layer

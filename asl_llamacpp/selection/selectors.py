@@ -32,7 +32,9 @@ class Deciding(Protocol):
     @property
     def reason(self) -> str: ...
     def needs_scores(self, layer: int) -> bool: ...
-    def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None: ...
+    def observe(
+        self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None
+    ) -> Decision | None: ...
 
 
 class NoSelection:
@@ -53,7 +55,7 @@ class NoSelection:
     def needs_scores(self, layer: int) -> bool:
         return False
 
-    def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None:
+    def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         return None
 
 
@@ -112,7 +114,7 @@ class OneLayer:
     def needs_scores(self, layer: int) -> bool:
         return self.prunes and layer == self.layer and self.decision is None
 
-    def observe(self, layer: int, window_sums: Floats | None = None) -> Decision | None:
+    def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         if not self.needs_scores(layer):
             return None
         if window_sums is None or window_sums.ndim != 2 or window_sums.shape[1] != self.n_tokens:

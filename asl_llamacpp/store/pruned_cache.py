@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from ..budget.text import Budget, BudgetError
 from ..budget.worst_case import Case
 from ..engine.binding import Engine, EngineError, kv_bytes, model_layers
 from ..policies import Policy
+from ..prefill.contrast import Contrast
 from ..prefill.known import Keep, Known
 from ..prefill.prefill import prefill
 from ..prefill.read_ahead import read_ahead
 from ..prefill.report import OnProgress, PrefillReport
 from .entry import Entry
+from .neutral import contrast_behind
 from .store import DocumentStore
 
 HEADROOM = 256
@@ -43,6 +45,7 @@ class PrunedCache:
     n_prompt  length of the prompt that the cache was pruned for, 0: it is not pruned
     shift     how far the cells' positions lag behind the tokens' (a second pass numbers its tokens anew)
     n_answer  longest answer that was asked for, 0: not known
+    neutral   gives the tokens of a turn that asks nothing, for the contrast; None: there will be none
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class PrunedCache:
         shape: KVShape,
         budget: Budget | None,
         store: DocumentStore,
+        neutral: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         self.engine = engine
         self.policy = policy
@@ -60,6 +64,7 @@ class PrunedCache:
         self.budget = budget
         self.n_answer = 0
         self.store = store
+        self.neutral = neutral
         self.forget()
 
     def check_store(self) -> None:
@@ -148,6 +153,14 @@ class PrunedCache:
             n_kept = n_kept if copier is not None else 0
         return entry, known, Keep(n_kept, copier, watch)
 
+    def _contrast(self, entry: Entry | None, n_tokens: int) -> Contrast | None:
+        """What is told apart from a question: where the policy wants it, or passages of a document will be shown."""
+        is_document = entry is not None and entry.pinned
+        if self.neutral is None or not (is_document or self.policy.contrast):
+            return None
+        n_document = len(entry.tokens) if entry is not None and is_document else None
+        return contrast_behind(n_document, n_tokens, self.policy.window, self.neutral(), self.shape)
+
     def _without_copy(self, document: Keep) -> Keep:
         """For another try: what was copied in the first one may be deeper than the selection will be."""
         return replace(document, n=0, copier=None) if document.copier is not None else document
@@ -161,19 +174,20 @@ class PrunedCache:
         planned = self.plan(len(tokens))
         self.forget()
         entry, known, document = self._document(planned, tokens)
+        contrast = self._contrast(entry, len(tokens))
         headroom = self.headroom(len(tokens))
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         try:
-            report = prefill(*arguments, known=known, document=document)
+            report = prefill(*arguments, known=known, document=document, contrast=contrast)
         except EngineError:
             if known.n == 0:
                 raise
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document)  # what was known is lost
+            report = prefill(*arguments, document=document, contrast=contrast)  # what was known is lost
         if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
             # the document's cells were allocated for a longer prompt
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document)
+            report = prefill(*arguments, document=document, contrast=contrast)
         self.store.prefilled(entry, document, tokens)
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit
@@ -183,6 +197,8 @@ class PrunedCache:
                 f"the KV cache came to {report.kv_bytes} bytes, more than kv_budget={self.budget} allows "
                 f"({planned.limit}) and than was planned ({planned.kv_bytes}); it was dropped"
             )
+        if contrast is None and self.policy.contrast:
+            report.reason += "; without the contrast, for which the context has no room behind the prompt"
         if self.budget is not None:
             report.reason = f"{report.reason}; {planned.reason}"
         self.n_prompt, self.shift = len(tokens), report.position_shift

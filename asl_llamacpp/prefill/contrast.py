@@ -1,0 +1,46 @@
+"""Tokens that ask nothing, run beside a prompt: what they look at is what any question would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..engine.binding import Engine
+from ..selection.arrays import Floats
+from ..selection.contrast import less, neutral_scores
+from ..selection.parameters import Heads
+from ..selection.scores import token_scores
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """`tokens`, which follow the prompt's first `n_seen` in the place of the rest."""
+
+    n_seen: int
+    tokens: Sequence[int]
+
+
+class Contrasting:
+    """A contrast during one prefill.
+
+    added   float32 [n_prompt - window]: what the question adds to the contrast's attention, at the latest layer that
+            was looked at; None before any was
+    """
+
+    def __init__(self, engine: Engine, contrast: Contrast, window: int, kernel: int, heads: Heads) -> None:
+        self.engine, self.contrast = engine, contrast
+        self.window, self.kernel, self.heads = window, kernel, heads
+        self.added: Floats | None = None
+
+    def begin(self) -> None:
+        """After `Engine.begin` or `Engine.resume`."""
+        self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
+
+    def look(self, il: int) -> Floats:
+        """The neutral scores at layer `il` of the last run, float32 [n_seen]."""
+        share = self.window / len(self.contrast.tokens)
+        neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share)
+        sums = self.engine.scores(il)
+        scores = sums if sums.ndim == 1 else token_scores(sums, self.window, self.kernel, self.heads)
+        self.added = less(scores, neutral)
+        return neutral

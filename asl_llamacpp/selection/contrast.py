@@ -1,0 +1,27 @@
+"""What a question adds to the attention that any other would pay: see in-context re-ranking (arXiv 2410.02642)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import Floats
+from .parameters import Heads
+from .scores import token_scores
+
+
+def neutral_scores(sums: Floats, kernel: int, heads: Heads, share: float) -> Floats:
+    """Scores of the tokens that the contrast follows, float32 [n_seen], comparable with those of the window.
+
+    sums    float32 [n_head, n_seen] or [1, n_seen] as `token_scores` takes it; or [n_seen], pooled and combined already
+    share   the window's queries for each of the contrast's
+    """
+    scores = sums if sums.ndim == 1 else token_scores(sums, 0, kernel, heads)
+    return scores * np.float32(share)
+
+
+def less(scores: Floats, neutral: Floats) -> Floats:
+    """`scores`, float32 [n_past], less the neutral ones of those tokens that have some."""
+    differences = scores.copy()
+    n = min(len(scores), len(neutral))
+    differences[:n] -= neutral[:n]
+    return differences
