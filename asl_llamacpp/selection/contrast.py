@@ -8,6 +8,10 @@ from .arrays import Floats
 from .parameters import Heads
 from .scores import token_scores
 
+SINKS = 4
+"""The first tokens are looked at whatever is asked, and a model that cannot look there says nothing sensible
+(StreamingLLM, arXiv 2309.17453): they keep their scores."""
+
 
 def neutral_scores(sums: Floats, kernel: int, heads: Heads, share: float) -> Floats:
     """Scores of the tokens that the contrast follows, float32 [n_seen], comparable with those of the window.
@@ -20,8 +24,8 @@ def neutral_scores(sums: Floats, kernel: int, heads: Heads, share: float) -> Flo
 
 
 def less(scores: Floats, neutral: Floats) -> Floats:
-    """`scores`, float32 [n_past], less the neutral ones of those tokens that have some."""
+    """`scores`, float32 [n_past], less the neutral ones of those tokens that have some; the sinks' as they are."""
     differences = scores.copy()
     n = min(len(scores), len(neutral))
-    differences[:n] -= neutral[:n]
+    differences[SINKS:n] -= neutral[SINKS:n]
     return differences
