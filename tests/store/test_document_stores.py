@@ -33,6 +33,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "gemfilter": {"kv_policy": "gemfilter:layer=12,select_k=128"},
     "two passes": {"kv_policy": "asl-2pass:layer=14,select_k=128,window=16"},
     "several layers' scores": {"kv_policy": "asl:layer=14,heads=max,score_layers=4,select_k=128,window=16"},
+    "contrast": {"kv_policy": "asl:layer=14,contrast=true,units=sentences,select_k=128,window=16"},
+    "contrast in a budget": {"kv_policy": "fastkv:layer=11,contrast=true,select_k=128,window=16", "kv_budget": 96},
     "never pruned": {"kv_policy": "asl:tau=1e-9,l_max=none,select_k=64,window=16"},
 }
 
