@@ -77,7 +77,24 @@ struct fuzz {
 
         if (call([&] { return llama_layerwise_begin(ctx, chance(0.98) ? tokens.data() : nullptr, n, window, headroom); }) == LLAMA_LAYERWISE_STATUS_OK) {
             n_window = window;
+
+            if (chance(0.3)) {
+                contrast();
+            }
         }
+    }
+
+    void contrast() {
+        const int32_t n = chance(0.9) ? integer(1, 12) : integer(-3, 2*b.N_CTX);
+
+        std::vector<int32_t> tokens(std::max(n, 0));
+        for (auto & token : tokens) {
+            token = chance(0.99) ? integer(0, b.n_vocab - 1) : integer(INT32_MIN/2, INT32_MAX/2);
+        }
+
+        const int32_t n_seen = chance(0.9) ? b.info().n_tokens - integer(0, 20) : integer(INT32_MIN/2, INT32_MAX/2);
+
+        call([&] { return llama_layerwise_contrast(ctx, n_seen, chance(0.98) ? tokens.data() : nullptr, n); });
     }
 
     static bool on_progress(int32_t, int32_t, int32_t, int32_t, void * user_data) {
@@ -96,6 +113,7 @@ struct fuzz {
     struct asked {
         std::vector<llama_layerwise_scores> scores;
         std::vector<std::vector<float>>     out;
+        std::vector<std::vector<float>>     contrast;
         std::vector<std::vector<int32_t>>   heads;
     };
 
@@ -127,6 +145,7 @@ struct fuzz {
             const int64_t n_cols = info.n_kept - (s.combining == LLAMA_LAYERWISE_COMBINING_MAX ? info.n_window : 0);
 
             res.out.emplace_back(chance(0.98) ? n_rows*n_cols : integer(0, 500));
+            res.contrast.emplace_back(chance(0.98) ? n_rows*info.n_seen : integer(0, 500));
             res.heads.push_back(heads);
 
             s.n_heads = chance(0.99) ? (int32_t) heads.size() : integer(INT32_MIN/2, 0);
@@ -138,6 +157,11 @@ struct fuzz {
         for (size_t i = 0; i < res.scores.size(); ++i) {
             res.scores[i].heads = chance(0.98) ? res.heads[i].data() : nullptr;
             res.scores[i].out   = chance(0.98) ? res.out[i].data()   : nullptr;
+
+            if (!res.contrast[i].empty() && chance(0.7)) {
+                res.scores[i].contrast   = res.contrast[i].data();
+                res.scores[i].n_contrast = res.contrast[i].size();
+            }
         }
 
         return res;
@@ -153,6 +177,7 @@ struct fuzz {
 
         for (size_t i = 0; i < what.out.size() && status == LLAMA_LAYERWISE_STATUS_OK && n > 0; ++i) {
             CHECK(std::none_of(what.out[i].begin(), what.out[i].end(), [](float x) { return x != x; }));
+            CHECK(std::none_of(what.contrast[i].begin(), what.contrast[i].end(), [](float x) { return x != x; }));
         }
 
         return status;
@@ -513,7 +538,7 @@ struct fuzz {
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-            {  2, &fuzz::make_room },
+            {  2, &fuzz::make_room }, { 4, &fuzz::contrast },
         }; // weights, 111 in all
 
         // without a prefill most of them are refused
