@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 from places import ROOT
 
@@ -21,6 +22,12 @@ from pruned_prefill import Logits, Prefill, untouched_answer
 from raw_llama import LoadModel, Model
 
 from asl_llamacpp.opening.models import default_model
+
+# how long an example takes says nothing where other programs keep the machine busy
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
