@@ -36,14 +36,15 @@ static void convert_rows(
         const std::vector<float> * rot, int64_t n_rot) {
     const size_t n_step = std::max<size_t>(1, MAX_FLOAT_BYTES/(src->ne[0]*sizeof(float)));
 
-    ggml_gallocr_ptr galloc { ggml_gallocr_new(ggml_backend_buffer_get_type(dst->buffer)) };
+    // ggml ends the process where it finds no memory for a context, a vector throws
+    std::vector<uint8_t> meta(GRAPH_SIZE*ggml_tensor_overhead() + ggml_graph_overhead_custom(GRAPH_SIZE, false));
 
     for (size_t i0 = 0; i0 < rows.size(); i0 += n_step) {
         const int64_t n = std::min(n_step, rows.size() - i0);
 
         ggml_init_params params = {
-            /*.mem_size   =*/ GRAPH_SIZE*ggml_tensor_overhead() + ggml_graph_overhead_custom(GRAPH_SIZE, false),
-            /*.mem_buffer =*/ nullptr,
+            /*.mem_size   =*/ meta.size(),
+            /*.mem_buffer =*/ meta.data(),
             /*.no_alloc   =*/ true,
         };
 
@@ -52,29 +53,25 @@ static void convert_rows(
             throw std::bad_alloc();
         }
 
-        const auto input = [&](ggml_type type, int64_t ne0, int64_t ne1) {
-            ggml_tensor * res = ggml_new_tensor_2d(ctx.get(), type, ne0, ne1);
-            ggml_set_input(res);
-            return res;
-        };
-
-        ggml_tensor * from = input(GGML_TYPE_I32, n, 1);
-        ggml_tensor * to   = input(GGML_TYPE_I64, n, 1);
+        ggml_tensor * from = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, n);
+        ggml_tensor * to   = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I64, n);
 
         ggml_tensor * floats = ggml_get_rows(ctx.get(), src, from);
 
         const bool on_device = ggml_backend_supports_op(backend, floats);
         if (!on_device) {
-            floats = input(GGML_TYPE_F32, src->ne[0], n);
+            floats = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, src->ne[0], n);
         }
 
-        ggml_tensor * matrix  = rot ? input(GGML_TYPE_F32, n_rot, n_rot) : nullptr;
+        ggml_tensor * matrix  = rot ? ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, n_rot, n_rot) : nullptr;
         ggml_tensor * rotated = rot ? llama_mul_mat_hadamard(ctx.get(), floats, matrix) : floats;
 
         ggml_cgraph * gf = ggml_new_graph_custom(ctx.get(), GRAPH_SIZE, false);
         ggml_build_forward_expand(gf, ggml_set_rows(ctx.get(), dst, rotated, to));
 
-        if (!ggml_gallocr_alloc_graph(galloc.get(), gf)) {
+        ggml_backend_buffer_ptr buf {
+            ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), ggml_backend_buffer_get_type(dst->buffer)) };
+        if (!buf) {
             throw std::bad_alloc();
         }
 
@@ -90,8 +87,10 @@ static void convert_rows(
             ggml_backend_tensor_set(matrix, rot->data(), 0, ggml_nbytes(matrix));
         }
 
-        if (ggml_backend_graph_compute(backend, gf) != GGML_STATUS_SUCCESS) {
-            throw std::runtime_error("the backend failed to quantize K and V");
+        switch (ggml_backend_graph_compute(backend, gf)) {
+            case GGML_STATUS_SUCCESS:      break;
+            case GGML_STATUS_ALLOC_FAILED: throw std::bad_alloc();
+            default:                       throw std::runtime_error("the backend failed to quantize K and V");
         }
     }
 }

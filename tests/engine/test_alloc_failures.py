@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from places import HELPERS
+from raw_llama import F16, Q8_0
 
 pytestmark = pytest.mark.slow
 
@@ -42,14 +43,21 @@ def failing_malloc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "policy"),
-    [("tiny-llama", ASL), ("tiny-llama", SNAPKV), ("tiny-gemma2", ASL), ("tiny-gpt-oss", ASL)],
-    ids=["asl", "snapkv", "sliding window", "mixture of experts"],
+    ("name", "policy", "kv_type"),
+    [
+        ("tiny-llama", ASL, F16),
+        ("tiny-llama", SNAPKV, F16),
+        ("tiny-gemma2", ASL, F16),
+        ("tiny-gpt-oss", ASL, F16),
+        ("tiny-llama", ASL, Q8_0),
+    ],
+    ids=["asl", "snapkv", "sliding window", "mixture of experts", "quantized"],
 )
 def test_every_allocation_may_fail(
-    tiny_path: Callable[[str], Path], failing_malloc: Path, name: str, policy: str
+    tiny_path: Callable[[str], Path], failing_malloc: Path, name: str, policy: str, kv_type: int
 ) -> None:
-    command = [sys.executable, str(HELPERS / "alloc_failures.py"), str(tiny_path(name)), policy, str(MIN_SIZE)]
+    arguments = [str(tiny_path(name)), policy, str(MIN_SIZE), str(kv_type)]
+    command = [sys.executable, str(HELPERS / "alloc_failures.py"), *arguments]
     environment = {**os.environ, "LD_PRELOAD": str(failing_malloc), "GGML_NO_BACKTRACE": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr[-3000:]}"

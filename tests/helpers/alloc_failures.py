@@ -1,6 +1,6 @@
 """Script: let every allocation of a prefill fail, one after the other; run with failing_malloc.c preloaded.
 
-    python alloc_failures.py MODEL.gguf POLICY MIN_SIZE
+    python alloc_failures.py MODEL.gguf POLICY MIN_SIZE KV_TYPE
 
 Prints what went wrong and exits with 1, or exits with 0.
 """
@@ -45,12 +45,14 @@ def prefill(llm: Llama) -> bytes:
     return logits(llm).tobytes()
 
 
-def main(path: str, policy: str, min_size: str) -> None:
+def main(path: str, policy: str, min_size: str, kv_type: str) -> None:
     faulthandler.enable()
     size = int(min_size)
+    settings = {"kv_policy": policy, "kv_budget": 64 if policy.startswith("snapkv") else None}
+    settings |= {"type_k": int(kv_type), "type_v": int(kv_type)}
 
     def fresh() -> Llama:
-        return load(Path(path), kv_policy=policy, kv_budget=64 if policy.startswith("snapkv") else None, n_batch=64)
+        return load(Path(path), n_batch=64, **settings)
 
     llm = fresh()
     with failing(size, FOREVER, 0):
