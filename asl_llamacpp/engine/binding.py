@@ -28,7 +28,7 @@ from .kinds import (
     Reduction,
     UnsupportedModelError,
 )
-from .library import library_path
+from .library import open_library
 from .vocabulary import Vocabulary
 from .window_scores import AskedScores
 
@@ -43,7 +43,7 @@ def _cdef() -> str:
 
 ffi = FFI()
 ffi.cdef(_cdef())
-lib: Any = ffi.dlopen(str(library_path()))
+lib: Any = open_library(ffi)
 
 
 def _address(pointer: Any) -> int:

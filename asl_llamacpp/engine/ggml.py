@@ -7,7 +7,7 @@ from typing import Any
 
 from cffi import FFI
 
-from .library import library_path
+from .library import open_library
 
 Device = Any
 """A `ggml_backend_dev_t`; it lives as long as the process."""
@@ -16,6 +16,8 @@ _CPU, _GPU, _INTEGRATED_GPU, _ACCELERATOR = range(4)
 
 ffi = FFI()
 ffi.cdef("""
+    void llama_backend_init(void);
+
     typedef struct ggml_backend_reg    * ggml_backend_reg_t;
     typedef struct ggml_backend_device * ggml_backend_dev_t;
 
@@ -29,12 +31,17 @@ ffi.cdef("""
     ggml_backend_dev_t ggml_backend_reg_dev_get(ggml_backend_reg_t reg, size_t index);
     void *             ggml_backend_reg_get_proc_address(ggml_backend_reg_t reg, const char * name);
 """)
-lib: Any = ffi.dlopen(str(library_path()))  # libllama: its ggml libraries come with it
+lib: Any = open_library(ffi)
+
+
+def _devices() -> list[Device]:
+    lib.llama_backend_init()  # a wheel's backends are files of their own, which this loads
+    return [lib.ggml_backend_dev_get(i) for i in range(lib.ggml_backend_dev_count())]
 
 
 def local_gpus() -> list[Device]:
     """This machine's GPUs, integrated ones where there is no other; of one backend, as each would list them anew."""
-    devices = [lib.ggml_backend_dev_get(i) for i in range(lib.ggml_backend_dev_count())]
+    devices = _devices()
     for kind in (_GPU, _INTEGRATED_GPU):
         if found := [device for device in devices if lib.ggml_backend_dev_type(device) == kind]:
             backend = lib.ggml_backend_dev_backend_reg(found[0])
@@ -44,8 +51,7 @@ def local_gpus() -> list[Device]:
 
 def devices_to_serve() -> list[Device]:
     """What a server offers: this machine's GPUs, the CPU where there is none."""
-    devices = [lib.ggml_backend_dev_get(i) for i in range(lib.ggml_backend_dev_count())]
-    return local_gpus() or [device for device in devices if lib.ggml_backend_dev_type(device) == _CPU]
+    return local_gpus() or [device for device in _devices() if lib.ggml_backend_dev_type(device) == _CPU]
 
 
 def _rpc_function(name: str, signature: str) -> Any:
@@ -54,6 +60,7 @@ def _rpc_function(name: str, signature: str) -> Any:
     Raises:
         RuntimeError: the library was built without that backend.
     """
+    lib.llama_backend_init()
     backend = lib.ggml_backend_reg_by_name(b"RPC")
     address = ffi.NULL if backend == ffi.NULL else lib.ggml_backend_reg_get_proc_address(backend, name.encode())
     if address == ffi.NULL:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cffi import FFI
 
 LIB_DIR = Path(__file__).resolve().parent.parent / "lib"
 
@@ -39,3 +43,11 @@ def use_patched_library() -> None:
             "import asl_llamacpp before llama_cpp"
         )
     os.environ["LLAMA_CPP_LIB_PATH"] = str(path.parent)
+
+
+def open_library(ffi: FFI) -> Any:
+    """The patched libllama for cffi, with the functions that `ffi` declares; its ggml libraries come with it."""
+    if sys.platform == "win32":
+        import llama_cpp  # noqa: F401 -- it tells Windows where the ggml libraries lie
+
+    return ffi.dlopen(str(library_path()))

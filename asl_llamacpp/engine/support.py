@@ -19,6 +19,7 @@ from .binding import model_error
 @contextmanager
 def model_without_weights(path: str | Path) -> Iterator[Any]:
     """The model (a ctypes llama_model_p) with its metadata and no memory; ValueError if llama.cpp cannot load it."""
+    llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.no_alloc = True
     params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
