@@ -33,13 +33,17 @@ else:
     import tomli as tomllib
 
 SUFFIX = ".asl.toml"
-OF_THE_RULE = frozenset(field.name for field in fields(ASL)) - {"select_k"}
+NOT_OF_THE_RULE = ("select_k", "decide_every")
+OF_THE_RULE = frozenset(field.name for field in fields(ASL)) - {*NOT_OF_THE_RULE}
 """Options whose mention in a policy's text means that the constants are chosen by hand."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`policy`: the rule for this model; its select_k is not part of what was found. `facts`: the rest of the file."""
+    """`policy`: the rule for this model; its select_k and decide_every are not part of what was found.
+
+    `facts`: the rest of the file.
+    """
 
     path: Path
     policy: ASL
@@ -52,8 +56,8 @@ def calibrated(
 ) -> tuple[Policy, Path | None]:
     """The policy that `spec` means for `model`, and the file that its constants come from; None: from no file.
 
-    Only the text "asl", with or without a select_k, takes them from a file: `where`, or the one that is found
-    ("auto"), or none (None).
+    Only the text "asl", with or without a select_k and a decide_every, takes them from a file: `where`, or the one that
+    is found ("auto"), or none (None).
 
     Raises:
         ValueError: a bad spec; a damaged file; `where` is for another model, or `spec` takes nothing from a file.
@@ -74,7 +78,7 @@ def calibrated(
         return policy, None
     if where != "auto" and found.fingerprint != model_fingerprint(model):
         raise ValueError(f"{found.path} was made for another model than {model}: {_AGAIN}")
-    return replace(found.policy, select_k=policy.select_k), found.path
+    return replace(found.policy, **{name: getattr(policy, name) for name in NOT_OF_THE_RULE}), found.path
 
 
 _AGAIN = "run asl-llamacpp calibrate again, or remove it"

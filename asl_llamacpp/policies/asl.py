@@ -33,13 +33,16 @@ class ASL(ByAttention):
     select_k  tokens kept by the selection, the window included, > window
     layer     select at this layer whatever the ranks say; the rule is not evaluated. None: the rule decides
 
-    Four that the paper does not have; their defaults are the paper's rule:
+    Five that the paper does not have; their defaults are the paper's rule:
 
     reference     what V_l is relative to: "first", V at l_min; "peak", the largest V from l_min on, which is the
                   same wherever V falls from l_min on
     heads         as in `ByAttention`: "sum" or "max"; the ranks, and so the rule, see the combined scores
     score_layers  as there, >= 1; the rule sees each layer alone
     units         as there: "tokens" or "sentences"; the rule sees tokens
+    decide_every  the rule is evaluated at every layer, but acted on only at l_min, at each so many-th layer after it,
+                  and at l_max: the layers between run in one pass over the prompt, >= 1. Selection may come up to
+                  decide_every - 1 layers later than the rule says, by the scores of the layer where it comes
 
     A model with so few layers that an "auto" l_min lies beyond its last one never fires, and its "auto" l_max
     is None: its prompts stay whole unless `layer` or a smaller `l_obs` is given.
@@ -56,6 +59,7 @@ class ASL(ByAttention):
     select_k: int = 2048
     layer: int | None = None
     reference: Reference = "first"
+    decide_every: int = 1
 
     name: ClassVar[str] = "asl"
 
@@ -65,7 +69,8 @@ class ASL(ByAttention):
         checked: dict[str, Any] = {"tau": number("tau", self.tau)}
         if not (math.isfinite(self.tau) and self.tau > 0):
             raise ValueError(f"tau must be finite and greater than 0, not {self.tau}: the paper's is 0.3")
-        for name, least in (("l_obs", 2), ("window", 1), ("kernel", 1), ("select_k", 1)):
+        counts = ("window", "kernel", "select_k", "decide_every")
+        for name, least in (("l_obs", 2), *((name, 1) for name in counts)):
             checked[name] = integer(name, getattr(self, name), least)
         for name, words in (("l_min", ("auto",)), ("l_max", ("auto", None)), ("layer", (None,))):
             value = getattr(self, name)
@@ -108,7 +113,8 @@ class ASL(ByAttention):
         return replace(self, l_min=l_min, l_max=l_max)
 
     def selector(self, prompt: Prompt) -> Selector:
-        return Selector(self.resolve(prompt.n_layer), prompt.n_tokens, prompt.scored, self.choose(prompt))
+        n_layer = prompt.n_layer
+        return Selector(self.resolve(n_layer), prompt.n_tokens, prompt.scored, self.choose(prompt), n_layer)
 
     @property
     def threshold(self) -> float | None:

@@ -112,7 +112,7 @@ class _Prefill:
             return n_layer
         if il < first:
             return min(first, n_layer)
-        return min(max(il, self.selector.first_decision_layer) + 1, n_layer)
+        return min(self.selector.next_decision_layer(il) + 1, n_layer)
 
     def run_layers(self) -> Decision | None:
         """Run the next layers, compress what they leave, and ask the selector."""

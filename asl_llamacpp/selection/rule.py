@@ -40,6 +40,7 @@ class Selector:
     `policy` must be resolved; `n_tokens` is the prompt's length. `scored_layers` names the layers that give
     scores, None meaning all of them; sliding-window layers give none, and are left out of the variance. `choose`
     makes the set of the scores once the layer is known; the ranks, and so the rule, are always those of tokens.
+    `n_layer`, the model's layers, lets a rule that has fired be acted on after the last one, if it was not before.
 
     After each `observe`, by layer: `variance` (V_l), `union_size`, and `relative_variance` (V_l / V_ref),
     whose first entry is 1.0. V_ref is the first V, or with `reference="peak"` the largest so far. If V_ref is 0
@@ -52,6 +53,7 @@ class Selector:
         n_tokens: int,
         scored_layers: Iterable[int] | None = None,
         choose: Choose = selected_positions,
+        n_layer: int | None = None,
     ) -> None:
         if isinstance(policy.l_min, str) or isinstance(policy.l_max, str):
             raise ValueError("the policy still says 'auto': pass policy.resolve(n_layer)")
@@ -72,6 +74,8 @@ class Selector:
         self._scores: deque[Floats] = deque(maxlen=policy.score_layers)
         self._row_layer = self._layer = -1
         self._fired: str | None = None
+        self._fired_layer = -1
+        self._last = None if n_layer is None else n_layer - 1
         self.earliest = 0
         """No selection before this layer, even if the rule has fired: a document has already gone so deep."""
 
@@ -91,10 +95,16 @@ class Selector:
         at = bisect_left(self._scored, self._start) if rule else bisect_right(self._scored, self._start) - 1
         return self._scored[max(at - back, 0)]
 
-    @property
-    def first_decision_layer(self) -> int:
-        """No decision comes before this layer is done, so the layers up to it need no pause between them."""
-        return self._start
+    def next_decision_layer(self, layer: int) -> int:
+        """The first layer from `layer` on after which a decision may come: those up to it need no pause between them.
+
+        The first one at which the rule is asked, or the fixed one, and from there on each `decide_every`-th, the one at
+        which selection is forced, and the last.
+        """
+        every = self.policy.decide_every
+        groups = -(-max(layer - self._start, 0) // every)
+        ends = (self._start + groups * every, self._limit, self._last)
+        return max(layer, min(end for end in ends if end is not None))
 
     @property
     def surely_decides(self) -> bool:
@@ -130,11 +140,13 @@ class Selector:
             return None
         if window_sums is not None:
             self._add_row(layer, window_sums, neutral if self.policy.contrast else None)
-            self._fired = self._fired or self._evaluate(layer)
-        if layer < self.earliest:
+            if self._fired is None:
+                self._fired, self._fired_layer = self._evaluate(layer), layer
+        if layer < self.earliest or layer not in (self.earliest, self.next_decision_layer(layer)):
             return None
         if self._fired:
-            return self._select(layer, self._fired, forced=False)
+            earlier = "" if layer == self._fired_layer else f" at layer {self._fired_layer}"
+            return self._select(layer, self._fired + earlier, forced=False)
         if self._limit is not None and layer >= self._limit and self._scores:
             return self._select(layer, self._why_forced(layer), forced=True)
         return None

@@ -26,11 +26,10 @@ class Deciding(Protocol):
     @property
     def first_scored_layer(self) -> int | None: ...
     @property
-    def first_decision_layer(self) -> int: ...
-    @property
     def surely_decides(self) -> bool: ...
     @property
     def reason(self) -> str: ...
+    def next_decision_layer(self, layer: int) -> int: ...
     def needs_scores(self, layer: int) -> bool: ...
     def observe(
         self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None
@@ -45,12 +44,14 @@ class NoSelection:
     earliest = 0
     surely_decides = False
     first_scored_layer: int | None = None
-    first_decision_layer = 0
     reason = "the policy selects no tokens"
 
     def __init__(self) -> None:
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}
+
+    def next_decision_layer(self, layer: int) -> int:
+        return layer
 
     def needs_scores(self, layer: int) -> bool:
         return False
@@ -99,9 +100,8 @@ class OneLayer:
     def first_scored_layer(self) -> int | None:
         return self.layer
 
-    @property
-    def first_decision_layer(self) -> int:
-        return self.layer
+    def next_decision_layer(self, layer: int) -> int:
+        return max(layer, self.layer)
 
     @property
     def reason(self) -> str:

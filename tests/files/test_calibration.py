@@ -75,6 +75,13 @@ def test_select_k_is_the_users(model: Path) -> None:
     assert policy == ASL(**{**vars(RULE), "select_k": 100}) and path is not None
 
 
+def test_how_often_to_decide_is_the_users(model: Path) -> None:
+    """It is about speed, and the constants are as good with it as without."""
+    write(model, RULE, FACTS)
+    policy, path = calibrated("asl:decide_every=4", model)
+    assert policy == ASL(**{**vars(RULE), "decide_every": 4}) and path is not None
+
+
 @pytest.mark.parametrize("spec", ["asl:tau=0.3", "asl:l_max=none,select_k=100", "asl-2pass", "fastkv", "full", ASL()])
 def test_constants_chosen_by_hand_and_other_policies_stay(spec: Any, model: Path) -> None:
     write(model, RULE, FACTS)

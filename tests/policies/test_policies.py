@@ -29,6 +29,7 @@ def test_policies_cannot_change_after_they_were_checked() -> None:
         ({"tau": float("inf")}, "tau must be finite"),
         ({"l_obs": 1}, "l_obs must be at least 2"),
         ({"score_layers": 0}, "score_layers must be at least 1"),
+        ({"decide_every": 0}, "decide_every must be at least 1"),
         ({"reference": "last"}, "reference must be 'first' or 'peak', not 'last'"),
         ({"heads": None}, "heads must be 'sum' or 'max', not None"),
         ({"window": 0}, "window must be at least 1"),
@@ -52,7 +53,7 @@ def test_bad_values_are_refused(values: dict[str, object], message: str) -> None
         ASL(**values)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["l_min", "l_max", "l_obs", "window", "kernel", "select_k", "layer"])
+@pytest.mark.parametrize("name", ["l_min", "l_max", "l_obs", "window", "kernel", "select_k", "layer", "decide_every"])
 @pytest.mark.parametrize("value", [True, False, 8.0, np.float32(8), [8]])
 def test_integers_must_be_integers(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=f"{name} must be an integer"):

@@ -55,3 +55,29 @@ def test_a_budget_does_not_change_what_is_selected() -> None:
     assert reports[0] is not None and reports[1] is not None
     np.testing.assert_array_equal(reports[0].selected, reports[1].selected)
     np.testing.assert_array_equal(reports[0].scores, reports[1].scores)
+
+
+ENDS = {1: [2, *range(10, 24), 30], 2: [2, 10, 12, 14, 16, 18, 20, 22, 23, 30], 4: [2, 10, 14, 18, 22, 23, 30]}
+
+
+@pytest.mark.parametrize(("every", "ends"), ENDS.items())
+def test_layers_between_two_decisions_run_together(
+    every: int, ends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass over the prompt each: the rule is shown the same layers, and ends where it did."""
+    llm = load_narrow(kv_policy=f"asl:tau=1e-9,decide_every={every},{SIZES}")
+    found, asked = [], []
+    assert llm._engine is not None
+    run = llm._engine.run
+
+    def seen(il_begin: int, il_end: int, scores: Mapping[int, Reduction]) -> None:
+        found.append(il_end)
+        asked.extend(scores)
+        run(il_begin, il_end, scores)
+
+    monkeypatch.setattr(llm._engine, "run", seen)
+    llm.eval(prompt(N))
+    assert llm.last_prefill is not None
+    assert found == ends and asked == list(range(2, 23))
+    assert llm.last_prefill.selection_layer == 22 and llm.last_prefill.forced
+    assert f"decide_every={every}" in llm.last_prefill.policy or every == 1

@@ -48,7 +48,7 @@ def drive(
 
 def test_layers_needed_are_those_the_rule_looks_back_to() -> None:
     selector = Selector(small(l_obs=3, l_min=7), N_TOKENS)
-    assert (selector.first_scored_layer, selector.first_decision_layer) == (5, 7)
+    assert (selector.first_scored_layer, selector.next_decision_layer(0)) == (5, 7)
     assert [selector.needs_scores(layer) for layer in (0, 4, 5, 7, 20)] == [False, False, True, True, True]
 
 
@@ -177,7 +177,7 @@ def test_forcing_before_any_scored_layer_waits_for_one() -> None:
 )
 def test_fixed_layer_asks_for_one_layers_scores(layer: int, asked: int, decided: int, reason: str) -> None:
     selector = Selector(small(layer=layer).resolve(8), N_TOKENS, [1, 5, 7])
-    assert (selector.first_scored_layer, selector.first_decision_layer) == (asked, layer)
+    assert (selector.first_scored_layer, selector.next_decision_layer(0)) == (asked, layer)
     _, decision = drive(small(layer=layer), [FALLING], scored=[1, 5, 7])
     assert decision is not None
     assert (decision.layer, decision.forced, decision.reason) == (decided, True, reason)
