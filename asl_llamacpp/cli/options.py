@@ -44,6 +44,9 @@ Rpc: TypeAlias = Annotated[
 ]
 Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")]
 Ubatch: TypeAlias = Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")]
+UbatchOfDevice: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Tokens evaluated at once.", show_default="512; 1024 on a GPU that prunes")
+]
 TypeK: TypeAlias = Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")]
 TypeV: TypeAlias = Annotated[str, typer.Option(help="Type of V.")]
 
@@ -53,12 +56,7 @@ def how_to_overflow(overflow: OnOverflow, sections: bool) -> shelf.Overflow:
     return "sections" if sections or overflow is OnOverflow.sections else "error"
 
 
-def llama_options(n_gpu_layers: int, threads: int | None, ubatch: int) -> dict[str, Any]:
-    """What `Llama` takes them as."""
-    return {
-        "n_gpu_layers": n_gpu_layers,
-        "n_threads": threads,
-        "n_threads_batch": threads,
-        "n_batch": max(BATCH, ubatch),
-        "n_ubatch": ubatch,
-    }
+def llama_options(n_gpu_layers: int, threads: int | None, ubatch: int | None) -> dict[str, Any]:
+    """What `Llama` takes them as; it chooses an `ubatch` of None."""
+    batches = {} if ubatch is None else {"n_batch": max(BATCH, ubatch), "n_ubatch": ubatch}
+    return {"n_gpu_layers": n_gpu_layers, "n_threads": threads, "n_threads_batch": threads, **batches}

@@ -1,12 +1,27 @@
-"""Devices of other machines: what `Llama(rpc_servers=...)` loads its model onto."""
+"""Devices: those of other machines, for `Llama(rpc_servers=...)`, and what a GPU gets at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import llama_cpp
 
 from . import ggml, rpc
+
+GPU_UBATCH = 1024
+"""With 512 a prefill has twice the graphs and waits; 2048 spares the host little more, for three times the memory."""
+
+
+def batch_sizes(given: Mapping[str, Any]) -> dict[str, int]:
+    """`n_batch` and `n_ubatch` for a pruned prefill on a GPU, if the arguments of a `Llama` leave the latter open.
+
+    None where no layer is on a device: llama-cpp-python's default is right for a CPU.
+    """
+    if not given.get("n_gpu_layers") or "n_ubatch" in given or not ggml.local_gpus():
+        return {}
+    n_batch = int(given.get("n_batch", GPU_UBATCH))
+    return {"n_batch": n_batch, "n_ubatch": min(n_batch, GPU_UBATCH)}
 
 
 class RemoteDevices:

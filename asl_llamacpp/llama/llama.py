@@ -12,7 +12,7 @@ from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
 from ..documents.shelf import Overflow, Shelf
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
-from ..engine.devices import OnDevices, remote_devices
+from ..engine.devices import OnDevices, batch_sizes, remote_devices
 from ..engine.support import unsupported_reason
 from ..files.calibration import calibrated
 from ..files.model_file import default_model
@@ -62,6 +62,7 @@ class Llama(OnDevices, PrunedEvaluation):
             caught. None: this machine alone.
 
     With a policy that prunes:
+        - `n_ubatch` is 1024 where layers are on a GPU, and `n_batch` at least as much, unless they are given.
         - A prompt with images, or any that is to be pruned under a chat handler for images, is refused.
         - `embedding=True` is refused: embeddings need every token's output.
         - `flash_attn=False` is refused: KV cells cannot be pruned in the layout that it needs.
@@ -131,7 +132,7 @@ class Llama(OnDevices, PrunedEvaluation):
         try:
             all_outputs = bool(kwargs.get("logits_all")) or kwargs.get("draft_model") is not None
             with deferred_kv(all_outputs):
-                super().__init__(model_path, flash_attn=True, **kwargs)
+                super().__init__(model_path, flash_attn=True, **{**kwargs, **batch_sizes(kwargs)})
             self._complete(kwargs)
             if not kwargs.get("vocab_only"):
                 reason = unsupported_reason(self._model.model)

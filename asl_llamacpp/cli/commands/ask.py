@@ -21,7 +21,6 @@ from ...prefill.plot import check_plot_path, plot_report
 from ..chat_text import plain
 from ..errors import one_line_errors
 from ..options import (
-    BATCH,
     Budget,
     GpuLayers,
     MaxTokens,
@@ -33,7 +32,7 @@ from ..options import (
     Sections,
     Temperature,
     Threads,
-    Ubatch,
+    UbatchOfDevice,
     how_to_overflow,
     llama_options,
 )
@@ -66,7 +65,7 @@ def ask(
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
     threads: Threads = None,
-    ubatch: Ubatch = BATCH,
+    ubatch: UbatchOfDevice = None,
     evidence: Annotated[
         Path | None, typer.Option(help="Write the document as a heat map of the attention into an .html file.")
     ] = None,

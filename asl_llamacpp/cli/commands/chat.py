@@ -24,7 +24,6 @@ from ..chat_text import facts, plain
 from ..errors import FAILED, one_line_errors
 from ..interrupts import Interrupts
 from ..options import (
-    BATCH,
     Budget,
     GpuLayers,
     MaxTokens,
@@ -36,7 +35,7 @@ from ..options import (
     Sections,
     Temperature,
     Threads,
-    Ubatch,
+    UbatchOfDevice,
     how_to_overflow,
     llama_options,
 )
@@ -69,7 +68,7 @@ def chat(
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
     threads: Threads = None,
-    ubatch: Ubatch = BATCH,
+    ubatch: UbatchOfDevice = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
 ) -> None:
     """Ask many questions about the same documents. Only the first one has to wait for all of the text.
