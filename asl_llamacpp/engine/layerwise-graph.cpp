@@ -11,6 +11,12 @@
 // the scores of a long prompt are computed a few window rows at a time, so that the side branch stays small
 static constexpr int64_t MAX_KQ_BYTES = 64ll*1024*1024;
 
+// but in no more steps than that, or the graph would grow with the prompt
+static constexpr int64_t MAX_STEPS = 16;
+
+// CUDA has a kernel for products of so many columns; for more it would first convert all of K to F32
+static constexpr int64_t MAX_KQ_ROWS = 16;
+
 // thrown out of the model's graph builder when the last layer of the range is built
 struct llama_layerwise_stop {};
 
@@ -139,7 +145,9 @@ void llama_layerwise_pass::build_scores(
     const int64_t n_kv   = k->ne[1];
     const int64_t n_head = q->ne[2];
     const int64_t n_rows = q->ne[1] - i_window;
-    const int64_t n_step = std::clamp<int64_t>(MAX_KQ_BYTES/(n_kv*n_head*(int64_t) sizeof(float)), 1, n_rows);
+    const int64_t n_least = (n_rows + MAX_STEPS - 1)/MAX_STEPS;
+    const int64_t n_most  = std::max(n_least, std::min(n_rows, MAX_KQ_ROWS));
+    const int64_t n_step  = std::clamp<int64_t>(MAX_KQ_BYTES/(n_kv*n_head*(int64_t) sizeof(float)), n_least, n_most);
 
     // flash attention applies the scale before the soft cap, the plain path after it
     const bool  scale_first = hparams.attn_soft_cap && g.cparams.flash_attn;
@@ -185,7 +193,9 @@ void llama_layerwise_pass::build_scores(
         ggml_format_name(scores.t, "window_scores-%d", il);
         ggml_set_output(scores.t);
 
+        scores.i_node_begin = ggml_graph_n_nodes(g.gf);
         ggml_build_forward_expand(g.gf, scores.t);
+        scores.i_node_end   = ggml_graph_n_nodes(g.gf);
     }
 }
 

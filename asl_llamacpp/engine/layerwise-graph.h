@@ -33,6 +33,9 @@ struct llama_layerwise_pass {
     // the scores to compute
     std::vector<llama_layerwise_wanted> wanted;
 
+    // nullptr if none of layer il are
+    llama_layerwise_wanted * wanted_of(int il);
+
     // of each layer of the range: the prompt's causal mask on its device, see layerwise-mask.h, nullptr where the graph's own
     // is filled; this ubatch's part of each row begins at byte mask_offs
     struct mask_t {
@@ -82,9 +85,6 @@ private:
     ggml_tensor * use_mask(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t n_tokens);
 
     ggml_tensor * mask_rows(ggml_context * ctx, const mask_t & mask, int64_t n_kv, int64_t row, int64_t n_rows) const;
-
-    // nullptr if the graph computes no scores of layer il
-    llama_layerwise_wanted * wanted_of(int il);
 
     void build_scores(
                   llama_layerwise_wanted & scores,

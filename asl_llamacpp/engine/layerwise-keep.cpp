@@ -1,6 +1,7 @@
 // What is dropped between two runs: tokens, which then go no deeper, and cells of the layer that has run.
 
 #include "layerwise-prefill.h"
+#include "layerwise-rows.h"
 
 #include "llama-context.h"
 #include "llama-model.h"
@@ -116,6 +117,17 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
         return;
     }
 
+    const auto buft    = ggml_backend_buffer_get_type(kv.get_k_storage(il)->buffer);
+    const auto backend = backend_of(buft);
+
+    for (const size_t n_bytes : { llama_layerwise_kv::k_bytes(kv, il)/n_head_kv, llama_layerwise_kv::v_bytes(kv, il)/n_head_kv }) {
+        if (!ggml_backend_buft_is_host(buft) && !llama_layerwise_gathers_rows(backend, n_bytes)) {
+            llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED,
+                "the cells of layer " + std::to_string(il) + ", " + std::to_string(n_bytes) + " bytes a head, cannot be gathered by "
+                + ggml_backend_name(backend) + ": take f16 for K and V (type_k, type_v)");
+        }
+    }
+
     ctx.synchronize();
 
     // a document whose layers are compressed serves no other prompt
@@ -123,6 +135,5 @@ void llama_layerwise::compress(int32_t il, const int32_t * cells, int32_t n_head
         held = held_t();
     }
 
-    mem.compress(il, std::vector<int32_t>(cells, cells + (size_t) n_head_kv*n_cells), n_head_kv, n_window, n_headroom,
-            backend_of(ggml_backend_buffer_get_type(kv.get_k_storage(il)->buffer)));
+    mem.compress(il, std::vector<int32_t>(cells, cells + (size_t) n_head_kv*n_cells), n_head_kv, n_window, n_headroom, backend);
 }

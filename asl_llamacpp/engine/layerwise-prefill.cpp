@@ -74,19 +74,15 @@ void llama_layerwise::check() {
         pass.i_window = 0;
 
         if (llama_layerwise_gives_scores(ctx.model.hparams, il)) {
-            llama_layerwise_wanted scores;
-
-            scores.what.il = il;
-            scores.n_heads = scores.what.n_out = ctx.model.hparams.n_head(il);
-            scores.n_cells = 1;
-
-            pass.wanted = { scores };
+            pass.wanted = { llama_layerwise_wanted::each(ctx.model.hparams, il, 1) };
         }
 
         build_unused(pass, ubatch, mctx.get(), false);
 
         ggml_reset(ctx_hidden.get());
     }
+
+    check_devices();
 }
 
 void llama_layerwise::check_tokens(

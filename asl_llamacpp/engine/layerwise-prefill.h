@@ -209,6 +209,17 @@ private:
     ggml_cgraph * build_unused(
             llama_layerwise_pass & pass, const llama_ubatch & ubatch, const llama_memory_context_i * mctx, bool output);
 
+    // throws UNSUPPORTED unless attention and scores are computed on the device of their layer, by the graph of a pass
+    void check_placement(llama_layerwise_group & group, llama_layerwise_pass & pass, const llama_ubatch & ubatch);
+
+    // the same of every layer, and of the gathering of tokens
+    void check_devices();
+
+    void require_on_device(int32_t il, ggml_tensor * node, ggml_type type_k, ggml_type type_v, const char * what) const;
+
+    // by layer: which kinds of operations were found to be there
+    std::map<int32_t, uint32_t> placed;
+
     // make room for the largest graph of a run, so that the ubatches follow each other without waiting for the device
     void reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output);
 

@@ -208,6 +208,12 @@ void llama_layerwise::run_ubatches(
 
     const size_t i_window = n_tokens - n_window;
 
+    const size_t n_first = std::min(n_ubatch, n_tokens);
+
+    pass.i_window = pass.wanted.empty() ? -1 : (int64_t) (n_first - std::min<size_t>(n_window, n_first));
+
+    check_placement(group, pass, make_ubatch(0, n_first, false));
+
     // a single ubatch reserves what it needs by itself
     if (n_tokens > n_ubatch) {
         reserve_run(group, pass, n_ubatch, il_end == n_layer());

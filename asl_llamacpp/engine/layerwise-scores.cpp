@@ -51,6 +51,19 @@ private:
     const std::vector<int32_t> heads;
 };
 
+llama_layerwise_wanted llama_layerwise_wanted::each(const llama_hparams & hparams, int32_t il, int64_t n_cells) {
+    llama_layerwise_wanted res;
+
+    res.what.il      = il;
+    res.what.scoring = LLAMA_LAYERWISE_SCORING_ATTENTION;
+
+    res.n_heads    = hparams.n_head(il);
+    res.n_cells    = n_cells;
+    res.what.n_out = res.n_heads*n_cells;
+
+    return res;
+}
+
 bool llama_layerwise_wanted::is_max_in_parts() const {
     return in_parts && what.combining == LLAMA_LAYERWISE_COMBINING_MAX;
 }

@@ -29,8 +29,14 @@ struct llama_layerwise_wanted {
     // the window's tokens lie in several ubatches, and what these tell must be added up on the host
     bool in_parts = false;
 
-    // in the graph of the ubatch that is computed
+    // in the graph of the ubatch that is computed, with its nodes
     ggml_tensor * t = nullptr;
+
+    int i_node_begin = 0;
+    int i_node_end   = 0;
+
+    // those of each head of layer il, for a graph that is not computed
+    static llama_layerwise_wanted each(const llama_hparams & hparams, int32_t il, int64_t n_cells);
 
     bool is_products() const { return what.scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS; }
 

@@ -84,6 +84,9 @@ std::string llama_layerwise_refusal(const llama_model & model) {
     if (hparams.n_layer() < 2) {
         return "the model has fewer than two layers";
     }
+    if (model.split_mode() == LLAMA_SPLIT_MODE_TENSOR) {
+        return "split_mode=LLAMA_SPLIT_MODE_TENSOR puts parts of each layer on every device: use LLAMA_SPLIT_MODE_LAYER";
+    }
 
     return "";
 }

@@ -46,6 +46,12 @@ static ggml_backend_buffer_type_t get_host_buffer_type(ggml_backend_dev_t dev) {
     return sgpu_device::of(dev).is_shared() ? nullptr : &sgpu_device::of(dev).buft_host;
 }
 
+static bool is_refused(const sgpu_options & options, const ggml_tensor * op) {
+    const bool is_wide = op->op == GGML_OP_MUL_MAT && op->src[0]->view_src && (size_t) op->ne[1] > options.view_columns;
+
+    return is_wide || options.refuse == ggml_op_name(op->op);
+}
+
 static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor * op) {
     for (const auto * src : op->src) {
         if (src && src->buffer && sgpu_is_buft(src->buffer->buft) && src->buffer->buft->device != dev) {
@@ -54,6 +60,10 @@ static bool supports_op(ggml_backend_dev_t dev, const ggml_tensor * op) {
     }
 
     static ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+
+    if (is_refused(sgpu_device::of(dev).options, op)) {
+        return false;
+    }
 
     return sgpu_accepts(sgpu_device::of(dev).options.accept, op) && ggml_backend_dev_supports_op(cpu, op);
 }

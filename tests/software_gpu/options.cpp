@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "ggml.h"
+
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -27,6 +29,16 @@ static size_t number(const std::string & key, const std::string & value) {
     }
 
     return res;
+}
+
+static std::string operation(const std::string & key, const std::string & value) {
+    for (int op = 0; op < GGML_OP_COUNT; ++op) {
+        if (value == ggml_op_name((ggml_op) op)) {
+            return value;
+        }
+    }
+
+    throw std::invalid_argument("software GPU: " + key + " must be an operation of ggml, such as SOFT_MAX, not '" + value + "'");
 }
 
 static double rate(const std::string & key, const std::string & value) {
@@ -63,6 +75,10 @@ sgpu_options sgpu_options::parse(const std::string & text) {
         } else if (key == "accept") {
             res.accept = one_of<sgpu_accept_mode>(key, value,
                 { { "cpu", SGPU_ACCEPT_CPU }, { "cuda", SGPU_ACCEPT_CUDA }, { "metal", SGPU_ACCEPT_METAL } });
+        } else if (key == "refuse") {
+            res.refuse = operation(key, value);
+        } else if (key == "view_columns") {
+            res.view_columns = number(key, value);
         } else if (key == "bytes") {
             res.bytes = number(key, value);
         } else if (key == "seed") {

@@ -20,6 +20,11 @@ struct sgpu_options {
     sgpu_memory_mode memory  = SGPU_MEMORY_DEVICE;
     sgpu_accept_mode accept  = SGPU_ACCEPT_CPU;
 
+    // of these, not the one of this name, "SOFT_MAX" for instance; and no products of views, such as the keys, with more
+    // columns than that
+    std::string refuse;
+    size_t      view_columns = SIZE_MAX;
+
     size_t   bytes = (size_t) 1 << 36; // of memory that a device has
     uint32_t seed  = 1;                // of the delays
     uint32_t delay = 50;               // the longest delay before a queued operation, in microseconds
