@@ -90,6 +90,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "short": _llama("llama.cpp, the last tokens alone", lambda c: "stock", short=True),
     "full": _llama("full", lambda c: "full"),
     "asl": _llama("asl", lambda c: f"asl:select_k={c.k}"),
+    "asl-q8": _llama("asl, KV in q8_0", lambda c: f"asl:select_k={c.k}", kv_type="q8_0"),
     "asl-calibrated": _llama("asl, calibrated", lambda c: probe.calibrated(c.model, c.k)),
     "asl-half": _llama("asl, layer half way", lambda c: f"asl:layer={c.half},select_k={c.k}"),
     "fastkv": _llama("fastkv", lambda c: f"fastkv:select_k={c.k}"),
