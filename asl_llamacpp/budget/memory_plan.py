@@ -21,6 +21,7 @@ class Need:
     fits          within the memory given; None: none was given
     kv            K and V after the prefill, the headroom for the answer included
     peak_kv       most K and V during it
+    host          K and V that wait in the host's memory for the selection, beside all the others
     hidden        hidden states between the layers during it
     total         weights, hidden states and peak_kv
     forced_layer  l_max that the budget demands
@@ -32,6 +33,7 @@ class Need:
     fits: bool | None
     kv: int | None
     peak_kv: int | None
+    host: int
     hidden: int
     total: int | None
     forced_layer: int | None
@@ -64,7 +66,7 @@ def _stock(path: str | Path, model: ModelShape, shape: KVShape, memory: int | No
     total = model.weight_bytes + size
     limits = [(total, memory), (size, int(budget.value) if budget and budget.kind == "bytes" else None)]
     given = [taken <= limit for taken, limit in limits if limit is not None]
-    return Need("full", all(given) if given else None, size, size, 0, total, None, None, "")
+    return Need("full", all(given) if given else None, size, size, 0, 0, total, None, None, "")
 
 
 def _need(
@@ -84,18 +86,20 @@ def _need(
         note = str(error)
         if budget is None and error.needed is not None:
             note = f"at least {_mib(error.needed)} of KV are needed, {_mib(max(left or 0, 0))} are left for it"
-        return Need(name, False, None, None, hidden, None, None, None, note)
+        return Need(name, False, None, None, 0, hidden, None, None, None, note)
     total = model.weight_bytes + hidden + planned.peak_kv_bytes
+    waits = f"{_mib(planned.host_bytes)} wait on the host for the selection" if planned.host_bytes else ""
     return Need(
         policy=name,
         fits=None if memory is None else total <= memory,
         kv=planned.kv_bytes,
         peak_kv=planned.peak_kv_bytes,
+        host=planned.host_bytes,
         hidden=hidden,
         total=total,
         forced_layer=planned.forced_layer,
         keep=planned.keep,
-        note=planned.reason,
+        note="; ".join(filter(None, (planned.reason, waits))),
     )
 
 

@@ -24,6 +24,7 @@ class Plan:
     cells          cells allocated after the prefill, headroom included, by layer
     kv_bytes       bytes of those
     peak_kv_bytes  most bytes of KV at any time of the prefill
+    host_bytes     K and V that wait in the host's memory until the tokens are selected
     reason         what the budget changed; empty if nothing
     """
 
@@ -34,6 +35,7 @@ class Plan:
     cells: tuple[int, ...]
     kv_bytes: int
     peak_kv_bytes: int
+    host_bytes: int
     reason: str
 
 
@@ -61,9 +63,9 @@ def plan(
     """
     if not 1 <= n_tokens <= shape.n_ctx:
         raise ValueError(f"a prompt of {n_tokens} tokens does not fit the context of n_ctx={shape.n_ctx}")
-    case = Case(policy, shape, n_tokens, headroom)
+    case = Case(policy, shape, n_tokens, headroom, by_host=budget is not None)
     if budget is None:
-        choice = Choice(policy, policy.budget)
+        choice = policy.without_budget(case.prompt)
         return _plan(choice, case.usage(choice))
     if budget.kind != "bytes":
         choice = _in_tokens(case, budget)
@@ -90,6 +92,7 @@ def _plan(choice: Choice, needed: Usage, limit: int | None = None) -> Plan:
         cells=needed.cells,
         kv_bytes=needed.kv_bytes,
         peak_kv_bytes=needed.peak_kv_bytes,
+        host_bytes=needed.host_bytes,
         reason=choice.reason,
     )
 

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..policies import Policy
-from ..policies.answers import Prompt
+from ..policies.answers import Pass, Prompt
 from ..policies.base import Choice
 from .kv_shape import CELLS_PAD, KVShape, Usage, usage
 
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt under a policy in a context."""
+    """A prompt under a policy in a context. `by_host`: cells wait on the host for the selection: see `usage`."""
 
     policy: Policy
     shape: KVShape
     n_tokens: int
     headroom: int
+    by_host: bool = False
 
     @property
     def prompt(self) -> Prompt:
@@ -32,10 +33,11 @@ class Case:
     def usage(self, choice: Choice) -> Usage:
         """The KV if selection comes as late as it may, or never if that may be."""
         if not choice.policy.prunes:  # allocated when the model is loaded, whatever the prompt
-            whole = usage(self.shape, [self.shape.n_ctx] * len(self.shape.layers), None, 0)
+            whole = usage(self.shape, Pass((self.shape.n_ctx,) * len(self.shape.layers)), 0)
             return replace(whole, peak_kv_bytes=whole.kv_bytes)
-        passes = choice.policy.worst_case(self.prompt, choice.keep).passes
-        used = [usage(self.shape, one.tokens, one.keep, self.headroom) for one in passes]
+        worst = choice.policy.worst_case(self.prompt, choice.keep)
+        by_host = self.by_host and worst.latest != len(self.shape.layers)
+        used = [usage(self.shape, one, self.headroom, by_host) for one in worst.passes]
         return replace(used[-1], peak_kv_bytes=max(one.peak_kv_bytes for one in used))
 
     def fewer(self, below: int) -> Iterator[int]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cffi import FFI
 
 from .arguments import int32, int32s, room
+from .header import c_context, c_model, ffi, lib
 from .kinds import (
     EACH_HEAD,
     ERRORS,
@@ -28,31 +26,15 @@ from .kinds import (
     Reduction,
     UnsupportedModelError,
 )
-from .library import open_library
 from .vocabulary import Vocabulary
 from .window_scores import AskedScores
 
 __all__ = ["Engine", "EngineError", "EngineInfo", "LayerInfo", "LayerShape", "PrefillAborted", "UnsupportedModelError"]
 
 
-def _cdef() -> str:
-    header = Path(__file__).with_name("layerwise.h").read_text(encoding="utf-8")
-    body = header.split("cdef-begin", 1)[1].split("\n", 1)[1].rsplit("// cdef-end", 1)[0]
-    return "struct llama_context; struct llama_model;\n" + body.replace("LLAMA_API ", "")
-
-
-ffi = FFI()
-ffi.cdef(_cdef())
-lib: Any = open_library(ffi)
-
-
-def _address(pointer: Any) -> int:
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
 def model_error(model: Any) -> str | None:
     """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
-    reason = lib.llama_layerwise_model_error(ffi.cast("struct llama_model *", _address(model)))
+    reason = lib.llama_layerwise_model_error(c_model(model))
     return None if reason == ffi.NULL else ffi.string(reason).decode()
 
 
@@ -60,14 +42,14 @@ def model_layers(model: Any) -> list[LayerShape]:
     """The shape of every layer of `model` (a ctypes llama_model_p), loaded with or without its weights."""
     shape = ffi.new("struct llama_layerwise_shape *")
     layers: list[LayerShape] = []
-    while lib.llama_layerwise_model_layer(ffi.cast("struct llama_model *", _address(model)), len(layers), shape) == OK:
+    while lib.llama_layerwise_model_layer(c_model(model), len(layers), shape) == OK:
         layers.append(LayerShape(**{name: getattr(shape, name) for name in LayerShape.__dataclass_fields__}))
     return layers
 
 
 def kv_bytes(ctx: Any) -> int:
     """Bytes of all KV buffers of `ctx` (a ctypes llama_context_p), whatever its KV cache is."""
-    return int(lib.llama_layerwise_kv_bytes(ffi.cast("struct llama_context *", _address(ctx))))
+    return int(lib.llama_layerwise_kv_bytes(c_context(ctx)))
 
 
 @contextlib.contextmanager
@@ -99,7 +81,7 @@ class Engine:
     """
 
     def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
-        self._ctx = ffi.cast("struct llama_context *", _address(ctx))
+        self._ctx = c_context(ctx)
         self.vocabulary = Vocabulary(ctx)
         self._raised: BaseException | None = None
         self._scores: dict[int, npt.NDArray[np.float32]] = {}
@@ -212,6 +194,24 @@ class Engine:
         flat = int32s("cells", kept.ravel())
         n_head_kv, n_cells = kept.shape
         self._check(lib.llama_layerwise_compress(self._ctx, il, ffi.from_buffer("int32_t[]", flat), n_head_kv, n_cells))
+
+    def evict(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]], keep_held: bool = False) -> None:
+        """Let the layers that have run keep only the cells of the tokens at these positions; as for `keep`.
+
+        Layers with a sliding window keep theirs. `keep_held`: a held document keeps cells of its own, whole.
+        """
+        kept = int32s("positions", positions)
+        self._check(lib.llama_layerwise_evict(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept), keep_held))
+
+    def release(self, il: int) -> None:
+        """Free the cells of layer `il`, which must have run on its own, until `refill` brings some of them back."""
+        self._check(lib.llama_layerwise_release(self._ctx, int32(il)))
+
+    def refill(self, il: int, positions: Sequence[int] | npt.NDArray[np.integer[Any]], k: Bytes, v: Bytes) -> None:
+        """Give a released layer the cells of the tokens at these positions: uint8 [m, k_bytes] and [m, v_bytes]."""
+        kept = int32s("positions", positions)
+        buffers = ffi.from_buffer("int32_t[]", kept), len(kept), ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
+        self._check(lib.llama_layerwise_refill(self._ctx, int32(il), *buffers))
 
     def hold(self, n_held: int) -> None:
         """Hold the first `n_held` tokens, as they are now, for `resume`; before any `keep` or `compress`."""

@@ -113,6 +113,18 @@ void llama_kv_cache_layered::join_last() {
         return;
     }
 
+    // layers that were released get cells of their own
+    const auto & a = groups[groups.size() - 2];
+    const auto & b = groups.back();
+
+    const bool is_mixed = (llama_layerwise_kv::n_layers(*a.kv_base) > 0) != (llama_layerwise_kv::n_layers(*b.kv_base) > 0);
+
+    for (int32_t il = a.il_begin; is_mixed && il < b.il_end; ++il) {
+        if (is_released(il)) {
+            return;
+        }
+    }
+
     if (groups[groups.size() - 2].join(groups.back())) {
         groups.pop_back();
 
@@ -248,18 +260,40 @@ void llama_kv_cache_layered::with_headroom(
 }
 
 bool llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_tokens, uint32_t n_headroom) {
-    const uint32_t n_total = group.n_used() + n_tokens;
+    // the layers with a sliding window keep cells that the others may have dropped
+    const uint32_t n_used     = group.n_used();
+    const uint32_t n_used_swa = group.kv_swa ? group.kv_swa->get_cells(0).get_used() : 0;
 
-    if (n_cells_for(n_total, n_headroom) <= group.n_cells()) {
+    const auto has_room = [&](uint32_t n_more) {
+        return n_cells_for(n_used + n_more, n_headroom) <= group.n_cells() &&
+            (!group.kv_swa || n_cells_swa_for(n_cells_for(n_used_swa + n_more, n_headroom)) <= group.kv_swa->get_size());
+    };
+
+    if (has_room(n_tokens)) {
         return false;
     }
 
-    with_headroom(n_total, n_headroom, [&](uint32_t n_cells) { grow(group, n_cells); });
+    with_headroom(n_used + n_tokens, n_headroom, [&](uint32_t n_cells) {
+        const uint32_t n_spare = n_cells - std::min(n_cells, n_used + n_tokens);
+
+        enlarge(group, n_cells, n_cells_swa_for(n_cells_for(n_used_swa + n_tokens, n_spare)));
+    });
 
     return true;
 }
 
-void llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_cells) {
+uint32_t llama_kv_cache_layered::n_cells_swa_for(uint32_t n_cells) const {
+    if (swa_full) {
+        return n_cells;
+    }
+
+    // as the constructor of llama_kv_cache_iswa sizes it
+    const uint32_t n_seq = cparams.kv_unified ? cparams.n_seq_max : 1;
+
+    return GGML_PAD(std::min(n_cells, model.hparams.n_swa*n_seq + cparams.n_ubatch), CELLS_PAD);
+}
+
+void llama_kv_cache_layered::enlarge(llama_layerwise_group & group, uint32_t n_cells, uint32_t n_cells_swa) {
     const auto on_alloc = [this](size_t n_bytes) { note_peak(n_bytes); };
 
     // the device may still be reading and writing what is copied, and freed, here
@@ -268,18 +302,12 @@ void llama_kv_cache_layered::grow(llama_layerwise_group & group, uint32_t n_cell
     // graphs hold views of the old buffers
     new_layout();
 
-    if (group.kv_swa) {
-        // as the constructor of llama_kv_cache_iswa sizes it
-        const uint32_t n_seq = cparams.kv_unified ? cparams.n_seq_max : 1;
-        const uint32_t n_swa = swa_full ? n_cells
-            : GGML_PAD(std::min(n_cells, model.hparams.n_swa*n_seq + cparams.n_ubatch), CELLS_PAD);
-
-        if (n_swa > group.kv_swa->get_size()) {
-            llama_layerwise_kv::grow(*group.kv_swa, n_swa, on_alloc);
-        }
+    if (group.kv_swa && n_cells_swa > group.kv_swa->get_size()) {
+        llama_layerwise_kv::grow(*group.kv_swa, n_cells_swa, on_alloc);
     }
-
-    llama_layerwise_kv::grow(*group.kv_base, n_cells, on_alloc);
+    if (n_cells > group.kv_base->get_size()) {
+        llama_layerwise_kv::grow(*group.kv_base, n_cells, on_alloc);
+    }
 
     n_grow_++;
 }

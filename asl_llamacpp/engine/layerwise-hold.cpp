@@ -16,12 +16,15 @@ void llama_layerwise::hold(int32_t n_held) {
     if ((int32_t) pos.size() != n_prompt) {
         llama_layerwise_invalid("tokens were dropped already: hold before keep");
     }
+    if (evicted) {
+        llama_layerwise_invalid("cells were dropped already: hold before evict");
+    }
     if (n_held < 1 || n_held > n_prompt) {
         llama_layerwise_invalid("between 1 and n_tokens tokens can be held");
     }
     for (int32_t il = 0; il < il_next; ++il) {
-        if (mem.is_compressed(il)) {
-            llama_layerwise_invalid("layer " + std::to_string(il) + " is compressed");
+        if (!mem.is_whole(il)) {
+            llama_layerwise_invalid("layer " + std::to_string(il) + " does not hold all tokens any more");
         }
     }
 
@@ -136,7 +139,7 @@ void llama_layerwise::join_held() {
 
         held.in_cache = mem.first_group().il_end >= held.il;
         for (int32_t il = 0; il < held.il; ++il) {
-            held.in_cache = held.in_cache && !mem.is_compressed(il);
+            held.in_cache = held.in_cache && mem.is_whole(il);
         }
         if (!held.in_cache) {
             held = held_t();
@@ -165,7 +168,8 @@ static llama_kv_cache * cells_of(const llama_layerwise_group * group, int32_t il
     return kv;
 }
 
-static void check_rows(const llama_kv_cache & kv, int32_t il, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v) {
+void llama_layerwise_check_rows(
+        const llama_kv_cache & kv, int32_t il, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v) {
     const int64_t k_bytes = n*llama_layerwise_kv::k_bytes(kv, il);
     const int64_t v_bytes = n*llama_layerwise_kv::v_bytes(kv, il);
 
@@ -191,7 +195,7 @@ void llama_layerwise::get_kv(int32_t il, int32_t first, int32_t n_tokens, void *
     if (first < 0 || n_tokens < 0 || n_tokens > (int32_t) kv.get_size()) {
         llama_layerwise_invalid("layer " + std::to_string(il) + " has no such cells");
     }
-    check_rows(kv, il, n_tokens, k, n_k, v, n_v);
+    llama_layerwise_check_rows(kv, il, n_tokens, k, n_k, v, n_v);
 
     ctx.synchronize();
 
@@ -225,7 +229,7 @@ void llama_layerwise::put_kv(int32_t il, int32_t first, const void * k, int64_t 
         if (tokens_held.size() > like->get_size()) {
             llama_layerwise_invalid("layer " + std::to_string(il) + " has room for " + std::to_string(like->get_size()) + " cells only");
         }
-        check_rows(*like, il, tokens_held.size(), k, n_k, v, n_v);
+        llama_layerwise_check_rows(*like, il, tokens_held.size(), k, n_k, v, n_v);
     }
 
     llama_layerwise_group group = mem.make_filled(il, first, tokens_held, tokens.size(), n_headroom);

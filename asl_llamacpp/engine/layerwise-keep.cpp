@@ -6,15 +6,7 @@
 #include "llama-context.h"
 #include "llama-model.h"
 
-void llama_layerwise::keep(const int32_t * positions, int32_t n) {
-    require_active();
-
-    if (il_next == n_layer()) {
-        llama_layerwise_invalid("all layers have run");
-    }
-    if (n_before > 0) {
-        llama_layerwise_invalid("the layers that the held tokens have run through come first");
-    }
+std::vector<int32_t> llama_layerwise::indices_of(const int32_t * positions, int32_t n) const {
     if (positions == nullptr || n < n_window) {
         llama_layerwise_invalid("fewer positions than the observation window has");
     }
@@ -22,7 +14,7 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
         llama_layerwise_invalid("more positions than tokens are left");
     }
 
-    std::vector<int32_t> idxs(n); // of the kept positions among the present ones
+    std::vector<int32_t> idxs(n);
 
     size_t i_cur = 0;
     for (int32_t i = 0; i < n; ++i) {
@@ -40,6 +32,21 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     if (idxs[n - n_window] != (int32_t) pos.size() - n_window) {
         llama_layerwise_invalid("the tokens of the observation window must be kept");
     }
+
+    return idxs;
+}
+
+void llama_layerwise::keep(const int32_t * positions, int32_t n) {
+    require_active();
+
+    if (il_next == n_layer()) {
+        llama_layerwise_invalid("all layers have run");
+    }
+    if (n_before > 0) {
+        llama_layerwise_invalid("the layers that the held tokens have run through come first");
+    }
+
+    const std::vector<int32_t> idxs = indices_of(positions, n);
 
     if (n == (int32_t) pos.size()) {
         return;

@@ -151,25 +151,40 @@ void llama_layerwise_kv::truncate(llama_kv_cache & kv, int32_t il_end) {
     }
 }
 
+static void set_cell(llama_kv_cells & cells, uint32_t i, llama_pos pos, llama_token token) {
+    llama_kv_cell_ext ext;
+    ext.x   = pos;
+    ext.y   = pos;
+    ext.tok = token;
+
+    cells.pos_set(i, pos);
+    cells.ext_set(i, ext);
+    cells.seq_add(i, 0);
+}
+
 void llama_layerwise_kv::fill(llama_kv_cache & kv, llama_pos first, const std::vector<llama_token> & tokens) {
     auto & cells = kv.v_cells[0];
 
     const uint32_t n = std::min<uint32_t>(tokens.size(), cells.size());
 
     for (uint32_t i = 0; i < n; ++i) {
-        const llama_pos pos = first + (llama_pos) i;
-
-        llama_kv_cell_ext ext;
-        ext.x   = pos;
-        ext.y   = pos;
-        ext.tok = tokens[i];
-
-        cells.pos_set(i, pos);
-        cells.ext_set(i, ext);
-        cells.seq_add(i, 0);
+        set_cell(cells, i, first + (llama_pos) i, tokens[i]);
     }
 
     kv.v_heads[0] = n;
+}
+
+void llama_layerwise_kv::fill(
+        llama_kv_cache & kv, uint32_t kv_size, const std::vector<llama_pos> & positions, const std::vector<llama_token> & tokens) {
+    auto & cells = kv.v_cells[0];
+
+    cells.resize(kv_size);
+
+    for (uint32_t i = 0; i < positions.size(); ++i) {
+        set_cell(cells, i, positions[i], tokens[i]);
+    }
+
+    kv.v_heads[0] = positions.size();
 }
 
 void llama_layerwise_kv::copy_cells(llama_kv_cache & kv, const llama_kv_cache & from) {

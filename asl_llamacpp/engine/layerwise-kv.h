@@ -33,6 +33,10 @@ struct llama_layerwise_kv {
     // cells of the first positions that fit, from position first on, in a cache that has none in use
     static void fill(llama_kv_cache & kv, llama_pos first, const std::vector<llama_token> & tokens);
 
+    // the same with any increasing positions in a cache without layers, which gets kv_size cells
+    static void fill(
+            llama_kv_cache & kv, uint32_t kv_size, const std::vector<llama_pos> & positions, const std::vector<llama_token> & tokens);
+
     // hold the same positions in the same cells as a cache of the same size
     static void copy_cells(llama_kv_cache & kv, const llama_kv_cache & from);
 
@@ -60,6 +64,22 @@ struct llama_layerwise_kv {
     static void compress(
             llama_kv_cache & kv, uint32_t kv_size, const std::vector<int32_t> & cells, uint32_t n_head_kv,
             uint32_t n_window, ggml_backend_t backend, const std::function<void(size_t)> & on_alloc);
+
+    // indices of the cells that hold these positions, which increase; empty if some are not there
+    static std::vector<int32_t> cells_at(const llama_kv_cache & kv, const std::vector<llama_pos> & positions);
+
+    // replace all layers, one after another, by ones of kv_size cells that hold these cells. on_alloc as in grow. Throws
+    // std::bad_alloc, std::runtime_error, and then kv is of no use any more
+    static void gather(
+            llama_kv_cache & kv, uint32_t kv_size, const std::vector<int32_t> & cells,
+            const std::function<ggml_backend_t(ggml_backend_buffer_type_t)> & backend_of,
+            const std::function<void(size_t)> & on_alloc);
+
+    // fill the first cells of dst, whose layers are those of src and which has none in use, with these cells of src.
+    // Throws std::bad_alloc, std::runtime_error
+    static void gather_into(
+            llama_kv_cache & dst, const llama_kv_cache & src, const std::vector<int32_t> & cells,
+            const std::function<ggml_backend_t(ggml_backend_buffer_type_t)> & backend_of);
 
     // enlarge layer by layer, so that one layer is held twice at most; throws std::bad_alloc and leaves kv usable at its
     // old size. on_alloc gets the bytes of each new layer before the old one is freed
@@ -91,4 +111,7 @@ private:
     // a layer of kv_size cells shaped like another one, see add_layer; throws std::bad_alloc
     static std::pair<kv_layer, ctx_buf> make_layer(
             const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft, uint32_t n_written);
+
+    // the metadata of these cells, in a cache of kv_size
+    static llama_kv_cells subset(const llama_kv_cells & cells, uint32_t kv_size, const std::vector<int32_t> & idxs);
 };

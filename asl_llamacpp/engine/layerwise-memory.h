@@ -124,6 +124,28 @@ public:
     // whether sliding-window layers hold their window and a ubatch, and no more
     bool has_rings() const { return reserve.kv_swa && !swa_full; }
 
+    using backend_of_t = std::function<ggml_backend_t(ggml_backend_buffer_type_t)>;
+
+    // let all layers without a sliding window keep the cells of these positions alone, in buffers with room for the
+    // headroom; false, and nothing was changed, if some are not there. Throws std::bad_alloc, std::runtime_error
+    bool evict(const std::vector<llama_pos> & positions, uint32_t n_headroom, const backend_of_t & backend_of);
+
+    // the first group as evict would leave it, beside the group itself; positions that are there
+    llama_layerwise_group evicted_copy(
+            const std::vector<llama_pos> & positions, uint32_t n_headroom, const backend_of_t & backend_of);
+
+    // free the cells of layer il, the only one of the last group's base cache
+    void release(int32_t il);
+
+    // whether a layer that has run has no cells although it should, and whether it has those of all its tokens
+    bool is_released(int32_t il) const;
+    bool is_whole(int32_t il) const { return !compressed[il] && !is_released(il); }
+
+    // give a released layer cells of these tokens, which are written with llama_layerwise_kv::write_rows; nullptr if the
+    // layers of its group have others, or a deeper one came before. Throws std::bad_alloc
+    llama_kv_cache * refill(
+            int32_t il, const std::vector<llama_pos> & positions, const std::vector<llama_token> & tokens, uint32_t n_headroom);
+
     // the context of one ubatch of a prefill that runs the layers of this group only; nullptr if it does not fit
     llama_memory_context_ptr init_pass(llama_layerwise_group & group, const llama_ubatch & ubatch);
 
@@ -198,7 +220,10 @@ private:
 
     // throw std::bad_alloc and leave the group usable at its old size; false: it has room for so many tokens more
     bool grow(llama_layerwise_group & group, uint32_t n_tokens, uint32_t n_headroom);
-    void grow(llama_layerwise_group & group, uint32_t n_cells);
+    void enlarge(llama_layerwise_group & group, uint32_t n_cells, uint32_t n_cells_swa);
+
+    // cells of the sliding-window layers where the others have n_cells
+    uint32_t n_cells_swa_for(uint32_t n_cells) const;
 
     // the builder visits all layers before the group too; what it builds there is dropped
     llama_memory_context_ptr with_others(const llama_layerwise_group & group, llama_memory_context_ptr ctx);

@@ -142,6 +142,7 @@ void llama_layerwise::start(
     n_window   = n_window_inp;
     n_headroom = n_headroom_inp;
     active     = true;
+    evicted    = false;
 
     mem.reset_peak();
 
@@ -184,6 +185,11 @@ void llama_layerwise::end() {
     if (il_next != n_layer()) {
         llama_layerwise_invalid("layers " + std::to_string(il_next) + " to " + std::to_string(n_layer() - 1) + " have not run");
     }
+    for (int32_t il = 0; il < n_layer(); ++il) {
+        if (mem.is_released(il)) {
+            llama_layerwise_invalid("layer " + std::to_string(il) + " was released, and not refilled");
+        }
+    }
 
     mem.join_last();
 
@@ -208,7 +214,7 @@ void llama_layerwise::reset_after(llama_layerwise_status status) {
     ctx.synchronize();
 
     held_t kept;
-    if (move_aside()) {
+    if (held.group.il_end > 0 || move_aside()) {
         kept = std::move(held);
     }
 

@@ -38,6 +38,10 @@ struct llama_layerwise_exception : std::runtime_error {
     throw llama_layerwise_exception(status, what);
 }
 
+// whether these are n cells of layer il by their sizes
+void llama_layerwise_check_rows(
+        const llama_kv_cache & kv, int32_t il, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v);
+
 // the prefill of one context, step by step; the steps throw llama_layerwise_exception or std::bad_alloc
 struct llama_layerwise {
     llama_layerwise(llama_context & ctx, llama_kv_cache_layered & mem) : ctx(ctx), mem(mem) {}
@@ -50,7 +54,8 @@ struct llama_layerwise {
 
     // the prefill in progress
 
-    bool active = false;
+    bool active  = false;
+    bool evicted = false; // the layers before some il_next no longer hold all tokens
 
     std::atomic<bool> running { false }; // inside of run(), whose callback may call back into this API
     std::atomic<bool> aborted { false }; // the callback, or another thread, asked the run in progress to stop
@@ -113,6 +118,9 @@ struct llama_layerwise {
     void run(int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores);
     void keep(const int32_t * positions, int32_t n);
     void compress(int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
+    void evict(const int32_t * positions, int32_t n, bool keep_held);
+    void release(int32_t il);
+    void refill(int32_t il, const int32_t * positions, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v);
     void hold(int32_t n_held);
     void restore(const llama_token * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden);
     void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
@@ -169,6 +177,9 @@ private:
 
     void require_idle() const;
     void require_active() const;
+
+    // of these positions among the present tokens; they must increase, be among them and include the window
+    std::vector<int32_t> indices_of(const int32_t * positions, int32_t n) const;
 
     // what begin and resume check, reserve and set alike
     void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;

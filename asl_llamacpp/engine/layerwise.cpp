@@ -87,6 +87,19 @@ int32_t llama_layerwise_compress(llama_context * ctx, int32_t il, const int32_t 
     return guard(ctx, [&](llama_layerwise & lw) { lw.compress(il, cells, n_head_kv, n_cells); });
 }
 
+int32_t llama_layerwise_evict(llama_context * ctx, const int32_t * positions, int32_t n_positions, bool keep_held) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.evict(positions, n_positions, keep_held); });
+}
+
+int32_t llama_layerwise_release(llama_context * ctx, int32_t il) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.release(il); });
+}
+
+int32_t llama_layerwise_refill(
+        llama_context * ctx, int32_t il, const int32_t * positions, int32_t n_positions, const void * k, int64_t n_k, const void * v, int64_t n_v) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.refill(il, positions, n_positions, k, n_k, v, n_v); });
+}
+
 int32_t llama_layerwise_hold(llama_context * ctx, int32_t n_held) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.hold(n_held); });
 }

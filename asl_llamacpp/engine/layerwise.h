@@ -177,6 +177,26 @@ LLAMA_API int32_t llama_layerwise_keep(struct llama_context * ctx, const int32_t
 LLAMA_API int32_t llama_layerwise_compress(
         struct llama_context * ctx, int32_t il, const int32_t * cells, int32_t n_head_kv, int32_t n_cells);
 
+// let the layers that have run keep only the cells of the tokens at these positions, all heads the same; layers with a
+// sliding window keep theirs. Each layer is gathered on its device, and its large buffer freed
+//   positions: as for llama_layerwise_keep, which may come before or after
+//   keep_held: a document that is held in the cache keeps cells of its own, so that it serves other prompts; otherwise it
+//              is held no longer
+LLAMA_API int32_t llama_layerwise_evict(
+        struct llama_context * ctx, const int32_t * positions, int32_t n_positions, bool keep_held);
+
+// the same by way of the host, so that one layer at a time is on the device as a whole: after llama_layerwise_get_kv free
+// the cells of layer il, the only layer of the last run that has no sliding window. All such layers are to be refilled
+// before llama_layerwise_end
+LLAMA_API int32_t llama_layerwise_release(struct llama_context * ctx, int32_t il);
+
+// give a released layer the cells of the tokens at these positions. Layers that were run are refilled from the first on,
+// all with the same positions
+//   k, v: [n_positions, bytes of a cell]; n_k, n_v: bytes, exactly those of the cells
+LLAMA_API int32_t llama_layerwise_refill(
+        struct llama_context * ctx, int32_t il, const int32_t * positions, int32_t n_positions,
+        const void * k, int64_t n_k, const void * v, int64_t n_v);
+
 // finish: the last layer must have run
 LLAMA_API int32_t llama_layerwise_end(struct llama_context * ctx);
 

@@ -33,7 +33,7 @@ else:
     import tomli as tomllib
 
 SUFFIX = ".asl.toml"
-NOT_OF_THE_RULE = ("select_k", "decide_every")
+NOT_OF_THE_RULE = ("select_k", "decide_every", "keep")
 OF_THE_RULE = frozenset(field.name for field in fields(ASL)) - {*NOT_OF_THE_RULE}
 """Options whose mention in a policy's text means that the constants are chosen by hand."""
 
@@ -56,8 +56,8 @@ def calibrated(
 ) -> tuple[Policy, Path | None]:
     """The policy that `spec` means for `model`, and the file that its constants come from; None: from no file.
 
-    Only the text "asl", with or without a select_k and a decide_every, takes them from a file: `where`, or the one that
-    is found ("auto"), or none (None).
+    Only the text "asl", with or without a select_k, a decide_every and a keep, takes them from a file: `where`, or the
+    one that is found ("auto"), or none (None).
 
     Raises:
         ValueError: a bad spec; a damaged file; `where` is for another model, or `spec` takes nothing from a file.

@@ -41,11 +41,13 @@ class Prompt:
 class Pass:
     """One run through layers: the most tokens that each runs on, and the cells that each KV head is left with then.
 
-    `keep` None: the cells of all these tokens.
+    `keep` None: the cells of all these tokens. `left`: cells that the layers which ran on more tokens are left with
+    once the selection is made; None: it leaves them as they are.
     """
 
     tokens: tuple[int, ...]
     keep: int | None = None
+    left: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class WorstCase:
 
     latest  the deepest layer that all tokens run through; the number of layers if perhaps none is dropped; None: none
             will be
-    passes  one after another; each begins with an empty cache
+    passes  one after another; each begins with an empty cache. The last one says what is left
     """
 
     latest: int | None

@@ -13,13 +13,14 @@ from .answers import Prompt
 from .base import Choice
 from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, number, one_of
 from .choice import ByAttention
+from .selecting import Kept, Selecting
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 @dataclass(frozen=True)
-class ASL(ByAttention):
+class ASL(ByAttention, Selecting):
     """Adaptive layer selection (arXiv 2601.07667): prune at the layer where the ranks of the tokens settle.
 
     tau       select when the relative variance of the ranks, V_l / V_ref, is below it; finite, > 0
@@ -33,7 +34,7 @@ class ASL(ByAttention):
     select_k  tokens kept by the selection, the window included, > window
     layer     select at this layer whatever the ranks say; the rule is not evaluated. None: the rule decides
 
-    Five that the paper does not have; their defaults are the paper's rule:
+    Six that the paper does not have; their defaults are the paper's rule:
 
     reference     what V_l is relative to: "first", V at l_min; "peak", the largest V from l_min on, which is the
                   same wherever V falls from l_min on
@@ -43,6 +44,8 @@ class ASL(ByAttention):
     decide_every  the rule is evaluated at every layer, but acted on only at l_min, at each so many-th layer after it,
                   and at l_max: the layers between run in one pass over the prompt, >= 1. Selection may come up to
                   decide_every - 1 layers later than the rule says, by the scores of the layer where it comes
+    keep          which cells the layers up to the selection keep: "all"; "selected", those of the selected tokens;
+                  "heads", select_k of its own for each KV head. See `Selecting`
 
     A model with so few layers that an "auto" l_min lies beyond its last one never fires, and its "auto" l_max
     is None: its prompts stay whole unless `layer` or a smaller `l_obs` is given.
@@ -60,12 +63,14 @@ class ASL(ByAttention):
     layer: int | None = None
     reference: Reference = "first"
     decide_every: int = 1
+    keep: Kept = "all"
 
     name: ClassVar[str] = "asl"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("reference", self.reference, get_args(Reference))
+        one_of("keep", self.keep, get_args(Kept))
         checked: dict[str, Any] = {"tau": number("tau", self.tau)}
         if not (math.isfinite(self.tau) and self.tau > 0):
             raise ValueError(f"tau must be finite and greater than 0, not {self.tau}: the paper's is 0.3")

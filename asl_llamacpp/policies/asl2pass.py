@@ -18,3 +18,10 @@ class ASL2Pass(TwoPasses, ASL):
     """
 
     name: ClassVar[str] = "asl-2pass"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep != "all":
+            raise ValueError(
+                f"keep={self.keep!r}: asl-2pass keeps the selected tokens' cells in any case; leave it out"
+            )

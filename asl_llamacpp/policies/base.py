@@ -73,6 +73,11 @@ class Policy:
         return None
 
     @property
+    def keep(self) -> str:
+        """What stays of the layers before the selection: see `Selecting`."""
+        return "all"
+
+    @property
     def threshold(self) -> float | None:
         """What the relative variance has to fall below for the selection; None: it is not looked at."""
         return None
@@ -121,6 +126,10 @@ class Policy:
         return WorstCase(latest, (Pass((n,) * (latest + 1) + (self.select_k,) * n_deep, keep),))
 
     # ---- what a kv_budget makes of it ----------------------------------------------------------------------------
+
+    def without_budget(self, prompt: Prompt) -> Choice:
+        """What is done if there is none."""
+        return Choice(self, self.budget)
 
     def within_tokens(self, prompt: Prompt, cells: int) -> Choice | None:
         """What is done so that no layer and KV head holds more than `cells`, > window; None: nothing will do."""

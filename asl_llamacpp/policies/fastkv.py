@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from ..selection.rule import Selector
 from .answers import Prompt
 from .asl import ASL
-from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto
+from .checks import check_kept, check_layer, check_pooling, check_resolved, integer, layer_or_auto, one_of
 from .choice import ByAttention
+from .selecting import Kept, Selecting
 
 
 @dataclass(frozen=True)
-class FastKV(ByAttention):
+class FastKV(ByAttention, Selecting):
     """Prune at a fixed layer (arXiv 2502.01068): the tokens it attends to most are the only ones that go deeper.
 
     layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers
     window    observation window: the last `window` prompt tokens act as queries and are always kept, >= 1
     kernel    width of the average pooling over positions, odd, >= 1
     select_k  tokens kept by the selection, the window included, > window
+    keep      which cells the layers up to the selection keep: "all", "selected" or "heads"; see `Selecting`
 
     and `heads`, `score_layers` and `units` as in `ByAttention`, whose defaults are the paper's.
 
@@ -30,6 +32,7 @@ class FastKV(ByAttention):
     window: int = 32
     kernel: int = 7
     select_k: int = 2048
+    keep: Kept = "all"
 
     name: ClassVar[str] = "fastkv"
 
@@ -39,6 +42,7 @@ class FastKV(ByAttention):
             name: integer(name, getattr(self, name), 1) for name in ("window", "kernel", "select_k")
         }
         self._set_checked({**checked, "layer": layer_or_auto(self.layer)})
+        one_of("keep", self.keep, get_args(Kept))
         check_pooling(self.kernel)
         check_kept("select_k", self.select_k, self.window)
 

@@ -19,6 +19,7 @@ from ..selection.rule import Decision
 from ..selection.scores import token_scores
 from .contrast import Contrast, Contrasting
 from .describe import describe
+from .keeping import keeping_of
 from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
 from .report import OnProgress, PrefillReport, Progress
 
@@ -37,6 +38,7 @@ class _Prefill:
         known: Known,
         document: Keep,
         contrast: Contrast | None,
+        by_host: bool,
     ) -> None:
         self.engine, self.policy, self.tokens = engine, policy, tokens
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
@@ -49,6 +51,7 @@ class _Prefill:
         self.kernel = policy.kernel
         # the first of two passes leaves nothing behind, once it is sure that there will be a second one
         self.drops = policy.two_passes and self.selector.prunes and self.selector.surely_decides
+        self.keeping = keeping_of(engine, policy, self.selector, len(tokens), document, by_host)
         self.phase = "shallow"
         self.seconds = {"shallow": 0.0, "selection": 0.0, "deep": 0.0}
         self.peak_bytes = 0
@@ -85,6 +88,12 @@ class _Prefill:
         return self.selector.prunes and self.selector.decision is None and self.selector.first_scored_layer is not None
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether the next layer must be run alone, for something is done to its cells then."""
+        waits = self.keeping.one_by_one and self.phase == "shallow"
+        return self.compresses or waits or (self.drops and self.decides)
+
+    @property
     def known_layers(self) -> int:
         """Layers that the known tokens need not run through in this pass."""
         return self.known.il if self.phase == "shallow" else 0
@@ -105,7 +114,7 @@ class _Prefill:
         if il < self.known_layers:
             self.selector.earliest = self.known.il - 1
             return self.known.il if self.known.state is None else il + 1
-        if self.compresses or (self.drops and self.decides):
+        if self.one_by_one:
             return il + 1
         first = self.selector.first_scored_layer
         if not self.decides or first is None:
@@ -144,11 +153,18 @@ class _Prefill:
         return None if self.contrasting is None else self.contrasting.look(il)
 
     def shrink(self, il: int) -> None:
-        """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used."""
+        """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used.
+
+        Or move it to the host, where it waits for the selection.
+        """
         n_head_kv = self.layers[il].n_head_kv
-        if self.document.copier is not None and self.phase == "shallow" and (self.compresses or self.drops):
+        leaves = self.compresses or self.drops or self.keeping.one_by_one
+        if self.document.copier is not None and self.phase == "shallow" and leaves:
             with self.timed("copying"):
                 self.document.copier.add(il + 1)
+        if self.keeping.one_by_one and self.phase == "shallow":
+            with self.timed("copying"):
+                self.keeping.ran(il)
         if self.compresses and not self.drops:
             assert self.keep is not None
             with self.timed("compression"):
@@ -162,8 +178,11 @@ class _Prefill:
         """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
         self.keep_document()
         if not self.policy.two_passes:
-            with self.timed("selection"):
-                self.engine.keep(positions)
+            with self.timed("copying" if self.keeping.one_by_one else "selection"):
+                self.keeping.selected(positions)
+            if self.il < len(self.layers):
+                with self.timed("selection"):
+                    self.engine.keep(positions)
             self.phase = "deep"
         else:
             self.peak_bytes = self.engine.info().kv_bytes_peak
@@ -200,8 +219,9 @@ class _Prefill:
         acted = None
         while self.il < len(self.layers):
             decision = self.run_layers()
-            # behind the last layer there is nothing left to prune, but a second pass begins anew
-            if decision is not None and (self.il < len(self.layers) or self.policy.two_passes):
+            # behind the last layer no token is left to drop, but cells are, and a second pass begins anew
+            more = self.il < len(self.layers) or self.keeping.evicts or self.policy.two_passes
+            if decision is not None and more:
                 self.go_on_with(decision.positions)
                 acted = decision
         self.keep_document()
@@ -218,6 +238,7 @@ def prefill(
     known: Known = NOTHING_KNOWN,
     document: Keep = KEEP_NOTHING,
     contrast: Contrast | None = None,
+    by_host: bool = False,
 ) -> PrefillReport:
     """Prefill `tokens` layer by layer under `policy`.
 
@@ -237,13 +258,15 @@ def prefill(
             engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
         contrast: a turn that asks nothing, at least `known.n` tokens behind the beginning. It changes the selection
             only if the policy says so, and is what the report's `added` is told against.
+        by_host: if only the selected cells are to stay (the policy's `keep`), layers wait for the selection on the
+            host, so that one at a time is on the device as a whole. What is known must not be held by the engine then.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document, contrast)
+    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document, contrast, by_host)
     engine.progress = state.progress
     try:
         state.begin()
@@ -261,7 +284,7 @@ def prefill(
 
     report = describe(engine, policy, len(tokens), state.full_cells)
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
-    report.keep, report.reused = keep, known.n
+    report.keep, report.reused, report.host_bytes = keep, known.n, state.keeping.host_bytes
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds

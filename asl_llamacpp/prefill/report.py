@@ -64,8 +64,9 @@ class PrefillReport:
     kv_bytes           bytes of all KV buffers, allocated
     kv_bytes_full      the same, had nothing been pruned
     peak_kv_bytes      largest kv_bytes during the prefill
+    host_bytes         K and V that waited in the host's memory for the selection, all layers together
     seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression",
-                       "copying" (a document's state) and "second"
+                       "copying" (a document's state, or layers to the host and back) and "second"
     """
 
     policy: str
@@ -88,6 +89,7 @@ class PrefillReport:
     kv_bytes: int = 0
     kv_bytes_full: int = 0
     peak_kv_bytes: int = 0
+    host_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     calibration: str | None = None
 
@@ -114,6 +116,7 @@ class PrefillReport:
         layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
+        waited = f"; {_size(self.host_bytes)} waited on the host" if self.host_bytes else ""
         rows = {
             "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
             "prompt": f"{self.n_prompt} tokens" + (f", {self.reused} of them known" if self.reused else ""),
@@ -121,7 +124,7 @@ class PrefillReport:
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),
             "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}{limit}",
-            "KV peak": _size(self.peak_kv_bytes),
+            "KV peak": _size(self.peak_kv_bytes) + waited,
             "seconds": ", ".join(f"{phase} {value:.2f}" for phase, value in self.seconds.items()),
         }
         return "\n".join(f"{title:<10} {text or '-'}" for title, text in rows.items())

@@ -71,7 +71,7 @@ class PrunedCache:
         """ValueError if documents are to stay on a device where their cells do not."""
         if self.store.place != "device":
             return
-        compresses = self.budget is not None or self.policy.budget is not None
+        compresses = self.budget is not None or self.policy.budget is not None or self.policy.keep == "heads"
         if compresses or self.policy.two_passes or self.shape.has_ring:
             what = f"kv_policy={str(self.policy)!r}"
             if self.budget is not None:
@@ -123,8 +123,10 @@ class PrunedCache:
         """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
         if planned.keep is not None and n_tokens > planned.keep:
             return True
-        if planned.policy.two_passes and self.latest_layer(planned, n_tokens) is not None:
-            return True
+        if self.latest_layer(planned, n_tokens) is not None:
+            evicts = planned.policy.keep == "selected" and self.store.place != "device"
+            if planned.policy.two_passes or evicts:
+                return True
         return self.shape.has_ring
 
     def _document(self, planned: Plan, tokens: Sequence[int]) -> tuple[Entry | None, Known, Keep]:
@@ -175,19 +177,21 @@ class PrunedCache:
         self.forget()
         entry, known, document = self._document(planned, tokens)
         contrast = self._contrast(entry, len(tokens))
-        headroom = self.headroom(len(tokens))
+        headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         try:
-            report = prefill(*arguments, known=known, document=document, contrast=contrast)
+            report = prefill(*arguments, known=known, document=document, contrast=contrast, by_host=by_host)
         except EngineError:
             if known.n == 0:
-                raise
+                raise  # else what was known is lost
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document, contrast=contrast)  # what was known is lost
+            report = prefill(
+                *arguments, document=document, contrast=contrast, by_host=by_host
+            )  # what was known is lost
         if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
             # the document's cells were allocated for a longer prompt
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document, contrast=contrast)
+            report = prefill(*arguments, document=document, contrast=contrast, by_host=by_host)
         self.store.prefilled(entry, document, tokens)
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit

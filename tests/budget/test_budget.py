@@ -40,6 +40,8 @@ def policies(draw: st.DrawFn, n_layer: int) -> Policy:
     if kind is SnapKV:
         return SnapKV(budget=window + draw(st.integers(1, 3000)), **values)
     values["select_k"] = window + draw(st.integers(1, 3000))
+    if kind is ASL or kind is FastKV:
+        values["keep"] = draw(st.sampled_from(["all", "selected", "heads"]))
     layer = draw(st.integers(0, n_layer - 1))
     if kind is FastKV or kind is GemFilter:
         return kind(layer=layer, **values)
@@ -113,7 +115,8 @@ def test_the_worst_case_is_tight(case: Case, data: st.DataObject) -> None:
     """Without a budget nothing changes, and some layer at which the rule may fire takes just what was planned."""
     planned = case.plan(None)
     assert planned.policy == case.policy and planned.limit is None and planned.forced_layer is None
-    assert planned.keep == (case.policy.budget if isinstance(case.policy, SnapKV) else None)
+    assert planned.keep == (case.policy.budget or (case.policy.select_k if case.policy.keep == "heads" else None))
+    assert planned.host_bytes == 0
     layers = possible_layers(planned, case.shape, case.n_tokens)
     done = [allocate(planned, case.shape, case.n_tokens, case.headroom, at) for at in layers]
     assert max(one.now for one in done) == planned.kv_bytes

@@ -16,6 +16,7 @@ from asl_llamacpp.budget.model_shape import kv_type, read_shape, stock_kv_bytes
 from asl_llamacpp.budget.plan import BudgetError, KVShape, Plan, parse_budget, plan
 from asl_llamacpp.engine.binding import LayerShape
 from asl_llamacpp.policies import Full, parse_policy
+from asl_llamacpp.policies.answers import Pass
 from asl_llamacpp.prefill.report import PrefillReport
 
 SLACK = 1024  # bytes by which a plan may exceed a layer's buffer
@@ -45,6 +46,7 @@ def close(want: Plan, got: PrefillReport) -> None:
     slack = SLACK * len(want.cells)
     assert got.kv_bytes <= want.kv_bytes <= got.kv_bytes + slack
     assert got.peak_kv_bytes <= want.peak_kv_bytes <= got.peak_kv_bytes + slack + SLACK  # one layer may be there twice
+    assert got.host_bytes == want.host_bytes
 
 
 def test_layers_are_read_without_weights(smollm2_path: Path, tiny_path: Callable[[str], Path]) -> None:
@@ -76,6 +78,11 @@ def test_a_forced_layer_takes_what_was_planned(smollm2_path: Path) -> None:
         ("asl:l_obs=2,l_min=2,layer=3,select_k=200", None),
         ("asl:l_obs=2,l_min=2,layer=3,select_k=200", 300),
         ("fastkv:select_k=200", "40%"),
+        ("fastkv:select_k=200,keep=selected", None),
+        ("fastkv:select_k=200,keep=selected", 100),
+        ("asl:l_obs=2,l_min=2,layer=5,select_k=200,keep=selected", "40%"),
+        ("asl:l_obs=2,l_min=2,l_max=none,tau=1e-9,select_k=200,keep=selected", 150),
+        ("asl:l_obs=2,l_min=2,layer=3,select_k=200,keep=heads", None),
         ("snapkv", 100),
         ("gemfilter:layer=3,select_k=300", 100),
         ("asl-2pass:l_obs=2,l_min=2,layer=3,select_k=300", None),
@@ -98,7 +105,7 @@ def test_every_policy_takes_what_was_planned(
 def test_bytes_are_kept_by_the_engine(tiny_path: Callable[[str], Path], model: str, policy: str) -> None:
     """The rule of this asl never fires by itself: the budget forces it."""
     path = tiny_path(model)
-    limit = usage(KVShape(layers=read_shape(path).layers, n_ctx=1024), [N] * 4 + [100] * 2, None, 256).kv_bytes
+    limit = usage(KVShape(layers=read_shape(path).layers, n_ctx=1024), Pass((N,) * 4 + (100,) * 2), 256).kv_bytes
     with prefilled(path, TINY_TOKENS, policy, f"{limit}B", swa_full=False) as llm:
         report = llm.last_prefill
         assert report is not None and report.kv_bytes <= limit == report.limit_bytes

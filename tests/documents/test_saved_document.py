@@ -57,6 +57,8 @@ def test_reopening_costs_no_prefill(saved: Path, llm: Llama) -> None:
     "settings",
     [
         {"kv_policy": "asl:layer=20,select_k=128,window=16"},  # deeper than what was saved: it is carried on
+        {"kv_policy": f"{POLICY},keep=selected"},
+        {"kv_policy": "asl:layer=20,select_k=128,window=16,keep=selected", "kv_budget": 96},
         {"kv_policy": "snapkv:budget=96,window=16"},
         {"kv_policy": "gemfilter:layer=14,select_k=128"},
         {"kv_budget": 100},

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -251,7 +252,7 @@ class Fuzz:
         combining = ("each", "sum", "max")[self.integer(0, 2)]
         return Reduction(combining, self.integer(0, 9), heads, self.chance(0.3))  # type: ignore[arg-type]
 
-    def keep(self) -> None:
+    def positions(self) -> NDArray[np.int32]:
         n = self.engine.info().n_tokens
         window = self.window if self.chance(0.8) else self.integer(0, 40)
         past = np.flatnonzero(self.random.random(max(n - window, 0)) < 0.5)
@@ -260,7 +261,27 @@ class Fuzz:
             self.random.shuffle(positions)
         if self.chance(0.1):
             positions = positions + self.integer(-2, 2)
-        self.engine.keep(positions.astype(np.int32))
+        return positions.astype(np.int32)
+
+    def keep(self) -> None:
+        self.engine.keep(self.positions())
+
+    def evict(self) -> None:
+        try:
+            self.engine.evict(self.positions(), keep_held=self.chance(0.5))
+        except UnsupportedModelError:
+            assert not self.bench.flash_attn
+
+    def release(self) -> None:
+        """And refill it nearly always, or the prefill cannot end."""
+        il = self.engine.info().il_next - 1 if self.chance(0.9) else self.integer(-2, 8)
+        layer = self.engine.layer(il)
+        self.engine.release(il)
+        kept = self.positions()
+        n = len(kept) if self.chance(0.9) else self.integer(0, 150)
+        if self.chance(0.9):
+            k, v = (np.zeros((n, size), dtype=np.uint8) for size in (layer.k_bytes, layer.v_bytes))
+            self.engine.refill(il if self.chance(0.9) else self.integer(-2, 8), kept, k, v)
 
     def compress(self) -> None:
         info = self.engine.info()
@@ -330,7 +351,7 @@ class Fuzz:
 
     def step(self) -> None:
         calls = [self.begin, self.run, self.run, self.keep, self.compress, self.compress, self.scores, self.end]
-        calls += [self.decode, self.look, self.state, self.hold, self.resume]
+        calls += [self.decode, self.look, self.state, self.hold, self.resume, self.evict, self.release]
         call = calls[self.integer(0, len(calls) - 1)] if self.chance(0.97) else self.engine.abort
         try:
             call()

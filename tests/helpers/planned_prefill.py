@@ -47,6 +47,14 @@ class Allocations:
         self.now += n_bytes
         self.peak = max(self.peak, self.now)
 
+    def leave(self, last: int, n_tokens: int, left: int, waited: bool) -> None:
+        """The layers up to `last` are left with some cells; `waited`: all of them are on the host."""
+        for il in range(last + 1):
+            if self.shape.layers[il].n_swa == 0:
+                self.change(self.size(il, left))
+                self.change(0 if waited else -self.size(il, n_tokens))
+                self.held[il] = left
+
     def run(self, il: int, n_tokens: int, keep: int | None) -> None:
         self.change(self.size(il, n_tokens))
         if keep is not None and keep < n_tokens and self.shape.layers[il].n_swa == 0:
@@ -71,8 +79,13 @@ def allocate(plan: Plan, shape: KVShape, n_tokens: int, headroom: int, selected_
         for il in range(selected_at + 1):
             done.run(il, n_tokens, policy.window if sure else None)
         done.now, done.held, n_tokens, selected_at = 0, [], policy.select_k, None  # type: ignore[union-attr]
+    evicts = policy.keep == "selected" and selected_at is not None
     for il in range(n_layer):
         done.run(il, n_tokens, plan.keep)
+        if evicts and plan.host_bytes and il <= selected_at and shape.layers[il].n_swa == 0:  # type: ignore[operator]
+            done.change(-done.size(il, n_tokens))
         if il == selected_at:
+            if evicts:
+                done.leave(il, n_tokens, policy.select_k, waited=plan.host_bytes > 0)  # type: ignore[union-attr, arg-type]
             n_tokens = policy.select_k  # type: ignore[union-attr]
     return done

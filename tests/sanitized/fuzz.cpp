@@ -33,6 +33,8 @@ struct fuzz {
 
     int64_t n_calls[6] = {}; // by status
     int64_t n_compressed = 0;
+    int64_t n_evicted    = 0;
+    int64_t n_refilled   = 0;
     int64_t n_resumed    = 0;
 
     int32_t integer(int64_t low, int64_t high) { return low + (int64_t) (random() % (uint64_t) (high - low + 1)); }
@@ -199,7 +201,8 @@ struct fuzz {
         meddled = within_run;
     }
 
-    void keep() {
+    // most of the present tokens, nearly always
+    std::vector<int32_t> choose_positions() {
         const auto    info   = b.info();
         const int32_t window = chance(0.9) ? n_window : integer(0, 20);
 
@@ -213,8 +216,50 @@ struct fuzz {
             positions[random() % positions.size()] = chance(0.5) ? integer(-2, info.n_tokens + 1) : integer(INT32_MIN/2, INT32_MAX/2);
         }
 
+        return positions;
+    }
+
+    void keep() {
+        const auto positions = choose_positions();
+
         const int32_t n = chance(0.97) ? (int32_t) positions.size() : integer(INT32_MIN/2, 0);
         call([&] { return llama_layerwise_keep(ctx, chance(0.98) ? positions.data() : nullptr, n); });
+    }
+
+    void evict() {
+        const auto positions = choose_positions();
+
+        const int32_t n = chance(0.97) ? (int32_t) positions.size() : integer(INT32_MIN/2, 0);
+
+        n_evicted += call([&] {
+            return llama_layerwise_evict(ctx, chance(0.98) ? positions.data() : nullptr, n, chance(0.5));
+        }) == LLAMA_LAYERWISE_STATUS_OK;
+    }
+
+    void release() {
+        const int32_t il = chance(0.9) ? b.info().il_next - 1 : layer();
+
+        llama_layerwise_layer found = {};
+        if (il >= 0 && il < b.n_layer) {
+            CHECK(llama_layerwise_get_layer(ctx, il, &found) == LLAMA_LAYERWISE_STATUS_OK);
+        }
+        if (call([&] { return llama_layerwise_release(ctx, il); }) != LLAMA_LAYERWISE_STATUS_OK || chance(0.1)) {
+            return;
+        }
+
+        // or the prefill cannot end
+        const auto positions = choose_positions();
+
+        const int64_t n     = positions.size();
+        const int     extra = chance(0.03) ? 1 : 0;
+
+        const std::vector<uint8_t> k(n*found.k_bytes + 1);
+        const std::vector<uint8_t> v(n*found.v_bytes + 1);
+
+        n_refilled += call([&] {
+            return llama_layerwise_refill(ctx, chance(0.97) ? il : layer(), chance(0.98) ? positions.data() : nullptr, n,
+                    chance(0.98) ? k.data() : nullptr, n*found.k_bytes + extra, v.data(), n*found.v_bytes);
+        }) == LLAMA_LAYERWISE_STATUS_OK;
     }
 
     void compress() {
@@ -431,6 +476,9 @@ struct fuzz {
         CHECK(llama_layerwise_run     (nullptr, 0, 1, nullptr, 0)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_keep    (nullptr, data, 4)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_compress(nullptr, 0, data, 1, 4) == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_evict   (nullptr, data, 4, true) == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_release (nullptr, 0)             == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_refill  (nullptr, 0, data, 4, data, 4, data, 4) == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_end     (nullptr)                == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_get_positions(nullptr, 0, data, 4) == -1);
         CHECK(llama_layerwise_kv_bytes(nullptr) == 0);
@@ -538,8 +586,8 @@ struct fuzz {
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-            {  2, &fuzz::make_room }, { 4, &fuzz::contrast },
-        }; // weights, 111 in all
+            {  2, &fuzz::make_room }, { 4, &fuzz::contrast }, { 3, &fuzz::evict }, { 6, &fuzz::release },
+        }; // weights, 124 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -547,7 +595,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 110);
+        int32_t left = integer(0, 123);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {
@@ -605,8 +653,8 @@ int main(int argc, char ** argv) {
         f.steps(n_steps);
     }
 
-    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld prompts from held tokens, %lld from the host; statuses:",
-            argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_resumed, (long long) f.n_restored);
+    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld refilled, %lld prompts evicted, %lld prompts from held tokens, %lld from the host; statuses:",
+            argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_refilled, (long long) f.n_evicted, (long long) f.n_resumed, (long long) f.n_restored);
     for (const int64_t n : f.n_calls) {
         fprintf(stderr, " %lld", (long long) n);
     }
@@ -615,4 +663,5 @@ int main(int argc, char ** argv) {
     // neither all refused nor all accepted
     CHECK(f.n_calls[LLAMA_LAYERWISE_STATUS_OK] > n_steps/5 && f.n_calls[LLAMA_LAYERWISE_STATUS_INVALID] > n_steps/20);
     CHECK(f.n_compressed > n_steps/100 || !b.how.flash_attn);
+    CHECK((f.n_evicted > 0 && f.n_refilled > 0) || !b.how.flash_attn || n_steps < 2000);
 }

@@ -25,6 +25,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "asl, heads of two layers": {"kv_policy": f"asl:layer=2,heads=max,score_layers=2,{SIZES}"},
     "fastkv": {"kv_policy": f"fastkv:{SIZES}"},
     "fastkv in a budget": {"kv_policy": f"fastkv:{SIZES}", "kv_budget": 64},
+    "fastkv, selected everywhere": {"kv_policy": f"fastkv:{SIZES},keep=selected"},
+    "asl, selected in a budget": {"kv_policy": f"asl:layer=2,{SIZES},keep=selected", "kv_budget": 64},
     "snapkv": {"kv_policy": "snapkv:budget=64,window=16"},
     "snapkv in a fraction": {"kv_policy": "snapkv:window=16", "kv_budget": 0.25},
     "asl in bytes": {"kv_policy": f"asl:layer=2,{SIZES}", "kv_budget": "2MiB"},
@@ -37,6 +39,9 @@ STORES: dict[str, dict[str, Any]] = {
     "device": {"kv_policy": f"asl:layer=2,{SIZES}", "document_store": "device"},
     "disk": {"kv_policy": f"asl:layer=2,{SIZES}", "document_store": "disk"},
     "ram, in a budget": {"kv_policy": f"asl:layer=2,{SIZES}", "kv_budget": 80},
+    "ram, selected": {"kv_policy": f"asl:layer=2,{SIZES},keep=selected"},
+    "device, selected": {"kv_policy": f"asl:layer=2,{SIZES},keep=selected", "document_store": "device"},
+    "ram, selected in a budget": {"kv_policy": f"asl:layer=2,{SIZES},keep=selected", "kv_budget": 80},
     "ram, two passes": {"kv_policy": f"asl-2pass:layer=2,{SIZES}"},
     "ram, deeper each time": {"kv_policy": f"asl:l_min=1,l_obs=2,tau=1,l_max=4,{SIZES}"},
 }
@@ -117,7 +122,7 @@ def test_the_ways_prune(on_the_cpu: Callable[[str], list[object]]) -> None:
     assert layers[0] == layers[2] < layers[4]
 
 
-@pytest.mark.parametrize("way", ["asl at a layer", "device"])
+@pytest.mark.parametrize("way", ["asl at a layer", "device", "device, selected", "asl, selected in a budget"])
 def test_beside_a_server(tiny_path: Callable[[str], Path], on_the_cpu: Callable[[str], list[object]], way: str) -> None:
     """Half of the layers on an RPC server, half on the device."""
     server = Server()
@@ -143,3 +148,21 @@ def test_a_real_model(smollm2_path: Path) -> None:
     want = answers()
     with SoftwareGpu(accept="cuda"):
         assert answers(n_gpu_layers=-1) == want
+
+
+def test_one_layer_at_a_time_is_on_the_device(tiny_path: Callable[[str], Path]) -> None:
+    """Where the selected cells come back from the host, the device takes less by the KV that is not there."""
+    taken, told = [], []
+    for keep in ("all", "selected"):
+        policy = f"fastkv:layer=4,{SIZES},keep={keep}"
+        with (
+            SoftwareGpu() as gpu,
+            closing(load(tiny_path("tiny-llama"), kv_policy=policy, kv_budget=64, n_ctx=4096, n_gpu_layers=-1)) as llm,
+        ):
+            before = gpu.counters().bytes_live
+            llm.eval(tokens(3000))
+            assert llm.last_prefill is not None and llm.last_prefill.cells == [64] * 6
+            taken.append(gpu.counters().bytes_peak - before)
+            told.append(llm.last_prefill.peak_kv_bytes)
+    assert told[1] < told[0]
+    assert taken[0] - taken[1] == pytest.approx(told[0] - told[1], abs=4096)

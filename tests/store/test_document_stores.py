@@ -29,6 +29,15 @@ WAYS: dict[str, dict[str, Any]] = {
         "kv_budget": 96,
         "document_store": "disk",
     },
+    "selected": {"kv_policy": f"{PRUNE},keep=selected"},
+    "selected on the device": {"kv_policy": f"{PRUNE},keep=selected", "document_store": "device"},
+    "selected in a budget": {"kv_policy": f"{PRUNE},keep=selected", "kv_budget": 60},
+    "selected in a budget on disk": {
+        "kv_policy": "fastkv:layer=11,select_k=128,window=16,keep=selected",
+        "kv_budget": 96,
+        "document_store": "disk",
+    },
+    "heads": {"kv_policy": f"{PRUNE},keep=heads"},
     "snapkv": {"kv_policy": "snapkv:budget=96,window=16"},
     "gemfilter": {"kv_policy": "gemfilter:layer=12,select_k=128"},
     "two passes": {"kv_policy": "asl-2pass:layer=14,select_k=128,window=16"},
@@ -95,13 +104,14 @@ def test_the_rule_goes_deeper_for_a_document_on_the_host() -> None:
 
 
 @pytest.mark.parametrize("budget", [None, 128])
-def test_a_ring_of_cells(tiny_path: Callable[[str], Path], budget: int | None) -> None:
+@pytest.mark.parametrize("keep", ["all", "selected"])
+def test_a_ring_of_cells(tiny_path: Callable[[str], Path], keep: str, budget: int | None) -> None:
     """Sliding windows that hold no more than they see: their cells come back from the host, at the right positions."""
     model = tiny_path("tiny-gemma2")
     tokens = default_rng(0).integers(3, 250, 705).tolist()
     questions = [[3 + token % 250 for token in question] for question in QUESTIONS[:2]]
     settings: dict[str, Any] = {
-        "kv_policy": "fastkv:layer=3,select_k=256", "swa_full": False, "n_ctx": 1024, "n_batch": 1024,
+        "kv_policy": f"fastkv:layer=3,select_k=256,keep={keep}", "swa_full": False, "n_ctx": 1024, "n_batch": 1024,
         "kv_budget": budget,
     }  # fmt: skip
     documents = [tokens[:700], tokens[5:705]]
