@@ -90,7 +90,14 @@ class RecordedPrompt:
             self._sums[window, products] = self._run_tail(window, products)
         return self._sums[window, products]
 
-    def _run_tail(self, window: int, products: bool) -> list[Floats | None]:
+    def neutral_sums(self, window: int, neutral: Sequence[int]) -> list[Floats | None]:
+        """By layer, float32 [n_head, n - window]: the attention of `neutral` in the place of the window, summed.
+
+        It is at most `tail` tokens long.
+        """
+        return self._run_tail(window, False, neutral)
+
+    def _run_tail(self, window: int, products: bool, neutral: Sequence[int] = ()) -> list[Floats | None]:
         engine, n_known = self.engine, self.n_known
         if n_known:
             state = self.state(self.n_layer)
@@ -100,11 +107,14 @@ class RecordedPrompt:
             engine.begin(self.tokens, window, 0)
         found: list[Floats | None] = []
         try:
+            if neutral:
+                engine.contrast(len(self.tokens) - window, neutral)
+            told = engine.contrast_scores if neutral else engine.scores
             for il in range(self.n_layer):
                 if n_known:
                     state.put(engine, il, n_known)
                 engine.run(il, il + 1, Reduction(products=products) if il in self.scored else False)
-                found.append(engine.scores(il) if il in self.scored else None)
+                found.append(told(il) if il in self.scored else None)
         finally:
             engine.abort()
         return found

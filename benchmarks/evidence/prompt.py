@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict, get_args
 
 import numpy as np
@@ -12,6 +13,8 @@ from asl_llamacpp.evals.sample import Sample
 from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.policies import ASL, Heads
 from asl_llamacpp.prefill.report import PrefillReport
+from asl_llamacpp.selection.arrays import Floats
+from asl_llamacpp.selection.contrast import less, neutral_scores
 from asl_llamacpp.selection.ranks import selected_positions
 from asl_llamacpp.selection.scores import token_scores
 from asl_llamacpp.selection.unit_scores import selected_units
@@ -20,8 +23,13 @@ from asl_llamacpp.sources import Source
 LAYERS = (14, 18, 22)
 SHARES = (4, 8, 16)
 """One of so many tokens is kept."""
-WAYS: dict[str, tuple[Heads, int]] = {"sum": ("sum", 1), "max4": ("max", 4), "max8": ("max", 8)}
-"""`heads` and `score_layers`; the first is the paper's."""
+WAYS: dict[str, tuple[Heads, int, bool]] = {
+    "sum": ("sum", 1, False),
+    "max4": ("max", 4, False),
+    "sum contrast": ("sum", 1, True),
+    "max4 contrast": ("max", 4, True),
+}
+"""`heads`, `score_layers` and `contrast`; the first is the paper's."""
 UNITS = ("tokens", "sentences")
 TAIL = 64
 LISTED_SHARE = 8
@@ -44,14 +52,20 @@ def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None
     policy, document = ASL(), listed(shared, sample) if ranks else None
     prompt = shared.record(sample.tokens, TAIL)
     sums, starts, n = prompt.window_sums(policy.window), prompt.prompt.unit_starts, len(sample.tokens)
-    by_layer = {
-        heads: [token_scores(layer, policy.window, policy.kernel, heads) for layer in sums if layer is not None]
-        for heads in get_args(Heads)
-    }
+    neutral = neutral_turn(shared)
+    neutral_sums, queries = prompt.neutral_sums(policy.window, neutral), policy.window / len(neutral)
+    by_layer: dict[tuple[Heads, bool], list[Floats]] = {}
+    for heads in get_args(Heads):
+        plain = [token_scores(layer, policy.window, policy.kernel, heads) for layer in sums if layer is not None]
+        less_than = [
+            neutral_scores(layer, policy.kernel, heads, queries) for layer in neutral_sums if layer is not None
+        ]
+        by_layer[heads, False] = plain
+        by_layer[heads, True] = [less(scores, other) for scores, other in zip(plain, less_than, strict=True)]
     found = Measured(n_answer=len(sample.evidence), kept={}, ranks={}, passages={})
-    for way, (heads, n_layers) in WAYS.items():
+    for way, (heads, n_layers, contrast) in WAYS.items():
         for layer in LAYERS:
-            scores = np.max(by_layer[heads][layer + 1 - n_layers : layer + 1], axis=0)
+            scores = np.max(by_layer[heads, contrast][layer + 1 - n_layers : layer + 1], axis=0)
             for share in SHARES:
                 top = n // share - policy.window
                 chosen = (
@@ -63,9 +77,15 @@ def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None
                     found["kept"][key] = float(np.isin(sample.evidence, positions).mean())
                     if document is not None and share == LISTED_SHARE:
                         report = PrefillReport(key, n, prompt.n_layer, layer, selected=positions, scores=scores)
-                        report.scores_layer = layer
+                        report.scores_layer, report.added = layer, scores if contrast else None
                         found["ranks"][key], found["passages"][key] = rank(document, sample, report)
     return found
+
+
+def neutral_turn(shared: SharedLlama) -> Sequence[int]:
+    cache = shared.llm.pruned_cache
+    assert cache is not None and cache.neutral is not None
+    return cache.neutral()
 
 
 def listed(shared: SharedLlama, sample: Sample) -> Document:

@@ -11,7 +11,8 @@ from .prompt import LAYERS, LISTED_SHARE, SHARES, UNITS, Measured
 NAMES = {
     "sum": "sum over heads (the paper)",
     "max4": "max over heads and 4 layers",
-    "max8": "max over heads and 8 layers",
+    "sum contrast": "sum over heads, contrast",
+    "max4 contrast": "max over heads and 4 layers, contrast",
 }
 KINDS = {"needles": "generated prompts", "questions": "real questions"}
 
