@@ -275,3 +275,22 @@ def test_one_layer_at_a_time_is_held_in_f16(load_model: LoadModel) -> None:
     kv, peak, _ = peaks["q8_0"]
     assert peaks["f16"][0] == peaks["f16"][1]
     assert peak == kv + peaks["f16"][2] < peaks["f16"][0]
+
+
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-gemma2"])
+def test_what_runs_beside_the_prompt_is_exact_too(load_model: LoadModel, name: str) -> None:
+    """Tokens that ask nothing see the same f16 cells, and leave none."""
+    model, found = load_model(name), []
+    for each in (KINDS[0], PLAIN):
+        with each.context(model) as context:
+            engine = Engine(context.pointer)
+            engine.begin(model.tokens(N), WINDOW, headroom=0)
+            engine.contrast(N - 40, model.tokens(20, seed=1))
+            engine.run(0, model.n_layer, scores=True)
+            scores = [engine.contrast_scores(il) for il in range(model.n_layer) if not engine.layer(il).is_swa]
+            engine.end()
+            cells = cells_of(engine, N - WINDOW, WINDOW, range(model.n_layer))
+            found.append((np.concatenate(scores), cells, context.logits()))
+    (got, cells, logits), (want, f16, logits_f16) = found
+    assert got.tobytes() == want.tobytes() and logits.tobytes() == logits_f16.tobytes()
+    assert_equal(cells, KINDS[0].quantized(f16, ALL_MODELS[name].head_dim))
