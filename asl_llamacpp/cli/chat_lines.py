@@ -44,10 +44,15 @@ class CommandCompleter(Completer):
 
 
 class TerminalLines:
-    """Lines that are typed, with a history and completion. The prompt goes to stderr: stdout is for answers."""
+    """Lines that are typed, with a history and completion. The prompt goes to stderr: stdout is for answers.
 
-    def __init__(self, note: Callable[[str], object], from_stdin: bool = True) -> None:
-        self._note, self._from_stdin = note, from_stdin
+    `status` says what else is going on, in a few words that stand dim at the right of the line.
+    """
+
+    def __init__(
+        self, note: Callable[[str], object], from_stdin: bool = True, status: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._note, self._from_stdin, self._status = note, from_stdin, status
 
     def __iter__(self) -> Iterator[str]:
         # standard input may have been the document
@@ -58,6 +63,8 @@ class TerminalLines:
                 input=create_input(source),
                 output=create_output(sys.stderr),
                 reserve_space_for_menu=len(NAMES) + 1,
+                rprompt=lambda: [("ansibrightblack", self._status())],
+                refresh_interval=0.5,
             )
             while True:
                 try:

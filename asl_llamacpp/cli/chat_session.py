@@ -77,6 +77,12 @@ class ChatSession:
             return document
         return open_loaded(self.llm, self.loaded, self.overflow, self.max_tokens)
 
+    @property
+    def can_complete(self) -> bool:
+        """Whether the document has a state that could go deeper."""
+        known = self.document.state
+        return known is not None and 0 < known.layers < known.n_layer and self.document.fits
+
     # ---- questions -------------------------------------------------------------------------------------------------
 
     def fit(self, question: str) -> int:
@@ -134,18 +140,19 @@ class ChatSession:
         if state is None or not state.layers:
             return "there was no state of the document to take along: the next question prefills it"
         taken = f"the document's state of {state.layers} layers was taken along"
-        if self._serves():
-            return taken
-        return f"{taken}, but this policy selects earlier than that: the next question prefills the document anew"
-
-    def _serves(self) -> bool:
-        """Whether questions can start from the state that the document has."""
+        if state.layers == state.n_layer:
+            taken = f"{taken}: that is all of them, so questions see the whole document"
         cache, entry = self.llm.pruned_cache, self.document.entry
-        if cache is None or entry is None:
-            return False
+        assert cache is not None and entry is not None
         n = len(self.document.tokens)
-        latest = cache.latest_layer(cache.plan(n + QUESTION_ROOM), n + QUESTION_ROOM)
-        return cache.store.known(entry, n, latest).n > 0
+        n_asked = n + QUESTION_ROOM
+        planned = cache.plan(n_asked)
+        if cache.store.known(entry, n, cache.deepest(planned, n_asked)).n == 0:
+            return f"{taken}, but kv_budget has no room for that: the next question prefills the document anew"
+        latest = cache.latest_layer(planned, n_asked)
+        if latest is not None and latest + 1 < state.layers < state.n_layer:
+            return f"{taken}; this policy selects earlier than that, and questions are pruned behind it"
+        return taken
 
     @property
     def _aside_file(self) -> Path | None:

@@ -36,6 +36,8 @@ def facts(report: PrefillReport, waited: float, finish_reason: str, max_tokens: 
         parts.append(f"{report.reused:,} of {report.n_prompt:,} tokens known")
     if report.selected is not None:
         parts.append(f"{report.n_selected:,} of {report.n_prompt:,} went on after layer {report.selection_layer}")
+    elif report.reused and report.reused_layers == report.n_layer:
+        parts.append("the whole document, nothing left out")
     if finish_reason == "length":
         parts.append(f"cut at {max_tokens} tokens, see --max-tokens")
     return " · ".join(parts)

@@ -221,6 +221,33 @@ class Document:
         """
         self._llm.shelf.prefill(self)
 
+    def complete(self) -> None:
+        """Carry the document through all layers, from the state that it has, so that questions need no selection.
+
+        From then on a question runs its own tokens alone, through all layers, and sees the whole document: it costs
+        what it costs stock llama.cpp after a prompt with the same beginning, and is answered as under
+        kv_policy="full". Answers from before may differ, since they saw a selection. Nothing to do under
+        kv_policy="full", or where it was done already.
+
+        It takes as long as the rest of a full prefill. An exception of `Llama.on_progress`, Ctrl-C or another thread's
+        abort stops it within one ubatch and costs the layer that is running; questions and a further call go on from
+        the layers that are done.
+
+        Raises:
+            BudgetError: `kv_budget` or `document_limit` does not hold the document in all layers; nothing has changed.
+            ContextOverflow: the context has no room for it and a question.
+            ValueError: the document was closed.
+            MemoryError, OSError: there is no more room, on the device or for the state; the layers before are kept.
+        """
+        if self._closed:
+            raise ValueError(f"{self.name} was closed: read or open it again")
+        if not self.fits:
+            raise ContextOverflow(
+                f"{self.name} does not fit n_ctx={self._llm.n_ctx()} as a whole, with its {len(self.tokens)} tokens "
+                "and a question, so it cannot be carried through all layers: raise n_ctx"
+            )
+        self._llm.shelf.complete(self)
+
     def save(self, path: str | Path) -> int:
         """Write text, tokens and state into a file for `Llama.open_document`; its size in bytes.
 
@@ -251,11 +278,15 @@ class Document:
         }
         rows |= llm.shelf.needs(self)
         if known is not None:
-            place = (
-                "nothing is known yet" if known.place is None else f"{known.layers} layers have run, in: {known.place}"
-            )
-            rows["state"] = f"{place}{f', {size_text(known.n_bytes)}' if known.n_bytes else ''}"
+            rows["state"] = _state_text(known)
         return "\n".join(f"{title:<10} {text}" for title, text in rows.items())
+
+
+def _state_text(known: KnownDocument) -> str:
+    if known.place is None:
+        return "nothing is known yet"
+    layers = f"all {known.layers}" if known.layers == known.n_layer else str(known.layers)
+    return f"{layers} layers have run, in: {known.place}, {size_text(known.n_bytes)}"
 
 
 def _list(stop: str | list[str] | None) -> list[str]:

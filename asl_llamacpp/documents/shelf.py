@@ -93,6 +93,13 @@ class Shelf:
             self._llm.reset()
             cache.read_ahead(document.entry, self._llm.on_progress)
 
+    def complete(self, document: Document) -> None:
+        """Carry it through all layers."""
+        cache = self._llm.pruned_cache
+        if cache is not None and document.entry is not None:
+            self._llm.reset()
+            cache.complete(document.entry, self._llm.on_progress)
+
     def export(self, document: Document) -> DocumentState:
         """Its state on the host, after a prefill if there is none yet."""
         cache, entry = self._llm.pruned_cache, document.entry

@@ -248,6 +248,13 @@ class Engine:
         status = lib.llama_layerwise_resume(self._ctx, int32(n_held), buffer, len(ids), int32(window), int32(headroom))
         self._check(status)
 
+    def deepen(self, headroom: int) -> None:
+        """Start a prefill of the held tokens alone, at the layer that they have reached; `hold` them after each one.
+
+        If their KV is not in the cache, copy that of each layer to the host, and end with `abort`.
+        """
+        self._check(lib.llama_layerwise_deepen(self._ctx, int32(headroom)))
+
     def get_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
         """Copy K and V of layer `il`, from position `first` on, into uint8 [m, k_bytes] and [m, v_bytes]."""
         buffers = room(ffi, "k", k, np.uint8), k.size, room(ffi, "v", v, np.uint8), v.size

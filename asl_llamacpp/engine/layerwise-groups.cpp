@@ -93,6 +93,12 @@ uint32_t llama_kv_cache_layered::n_cells_for(uint32_t n_tokens, uint32_t n_headr
     return v_trans ? n_ctx : std::min<uint32_t>(n_ctx, GGML_PAD(n_tokens + n_headroom, CELLS_PAD));
 }
 
+uint32_t llama_kv_cache_layered::n_cells_behind(uint32_t n_tokens, uint32_t n_headroom) const {
+    const uint32_t n_cells = n_cells_for(n_tokens, n_headroom);
+
+    return !groups.empty() && groups.back().n_used() == n_tokens ? std::max(n_cells, groups.back().n_cells()) : n_cells;
+}
+
 uint32_t llama_kv_cache_layered::n_written_for(uint32_t n_tokens) const {
     // a ubatch reads up to the next multiple of CELLS_PAD, and the transposed V has no rows of cells
     const bool is_aligned = cparams.n_ubatch % CELLS_PAD == 0 || n_tokens <= cparams.n_ubatch;

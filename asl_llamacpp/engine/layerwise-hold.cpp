@@ -19,6 +19,9 @@ void llama_layerwise::hold(int32_t n_held) {
     if (evicted) {
         llama_layerwise_invalid("cells were dropped already: hold before evict");
     }
+    if (has_gap()) {
+        llama_layerwise_invalid("the document's first layers have no cells here: copy the deeper ones to the host");
+    }
     if (n_held < 1 || n_held > n_prompt) {
         llama_layerwise_invalid("between 1 and n_tokens tokens can be held");
     }
@@ -93,7 +96,12 @@ void llama_layerwise::resume(
     check_tokens(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
 
     reserve();
+    reopen_held(n_held, n_tokens, n_headroom_inp);
 
+    start(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
+}
+
+void llama_layerwise::reopen_held(int32_t n_held, int32_t n_tokens, int32_t n_headroom_inp) {
     if (held.group.il_end > 0) {
         mem.put_first(std::move(held.group));
 
@@ -108,8 +116,30 @@ void llama_layerwise::resume(
 
         llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
     }
+}
 
-    start(tokens_inp, n_tokens, n_held, n_window_inp, n_headroom_inp);
+void llama_layerwise::deepen(int32_t n_headroom_inp) {
+    require_idle();
+
+    if (held.tokens.empty() || !held.hidden.t) {
+        llama_layerwise_invalid("the context holds no document that could go deeper");
+    }
+
+    const std::vector<llama_token> tokens_held = held.tokens;
+
+    check_tokens(tokens_held.data(), tokens_held.size(), 0, 1, n_headroom_inp);
+
+    reserve();
+    reopen_held(tokens_held.size(), 0, n_headroom_inp);
+
+    start(tokens_held.data(), tokens_held.size(), 0, 1, n_headroom_inp);
+
+    il_next = held.il;
+    hidden  = held.hidden.copy_to(ggml_backend_buffer_get_type(held.hidden.buf.get()));
+}
+
+bool llama_layerwise::has_gap() const {
+    return !mem.get_groups().empty() && mem.get_groups().front().il_begin > 0;
 }
 
 void llama_layerwise::join_held() {

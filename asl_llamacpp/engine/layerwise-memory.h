@@ -63,6 +63,10 @@ public:
     // cells to allocate for n_tokens and n_headroom more, never more than the context has
     uint32_t n_cells_for(uint32_t n_tokens, uint32_t n_headroom) const;
 
+    // the same for layers behind the last ones that ran: as many as these have, if they hold the same tokens, so that the two
+    // groups can be joined
+    uint32_t n_cells_behind(uint32_t n_tokens, uint32_t n_headroom) const;
+
     // of the first n_tokens cells: those that the ubatches of a prefill write before they read them, all or none
     uint32_t n_written_for(uint32_t n_tokens) const;
 

@@ -191,6 +191,10 @@ void llama_layerwise::end() {
         }
     }
 
+    if (has_gap()) {
+        llama_layerwise_invalid("the document's first layers have no cells here, so nothing could be decoded: abort");
+    }
+
     mem.join_last();
 
     ctx.n_queued_tokens += n_prompt;

@@ -124,6 +124,7 @@ struct llama_layerwise {
     void hold(int32_t n_held);
     void restore(const llama_token * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden);
     void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
+    void deepen(int32_t n_headroom);
     void get_kv(int32_t il, int32_t first, int32_t n_tokens, void * k, int64_t n_k, void * v, int64_t n_v);
     void put_kv(int32_t il, int32_t first, const void * k, int64_t n_k, const void * v, int64_t n_v);
     void get_hidden(int32_t n_tokens, float * out, int64_t n_out);
@@ -185,6 +186,12 @@ private:
     void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;
     void reserve();
     void start(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom);
+
+    // bring the document's cells back into the cache, for its first n_held tokens and n_tokens others, if they are on the device
+    void reopen_held(int32_t n_held, int32_t n_tokens, int32_t n_headroom);
+
+    // layers without cells before those that have some: the KV of a document that went deeper is elsewhere
+    bool has_gap() const;
 
     // move the document's cells out of the cache; false if they are not all there
     bool move_aside();

@@ -155,7 +155,7 @@ void llama_layerwise::run_layers(
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
-        group_new = mem.make_group(il_begin, il_end, mem.n_cells_for(n_tokens, n_headroom), 0, mem.n_written_for(n_tokens));
+        group_new = mem.make_group(il_begin, il_end, mem.n_cells_behind(n_tokens, n_headroom), 0, mem.n_written_for(n_tokens));
     } else if (!in_place) {
         group_new = std::move(filled);
         filled    = llama_layerwise_group();

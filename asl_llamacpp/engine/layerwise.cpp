@@ -109,6 +109,10 @@ int32_t llama_layerwise_resume(
     return guard(ctx, [&](llama_layerwise & lw) { lw.resume(n_held, tokens, n_tokens, n_window, n_headroom); });
 }
 
+int32_t llama_layerwise_deepen(llama_context * ctx, int32_t n_headroom) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.deepen(n_headroom); });
+}
+
 int32_t llama_layerwise_restore(
         llama_context * ctx, const int32_t * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.restore(tokens, n_held, il_held, hidden, n_hidden); });

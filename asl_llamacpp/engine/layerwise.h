@@ -225,6 +225,10 @@ LLAMA_API int32_t llama_layerwise_restore(
 LLAMA_API int32_t llama_layerwise_resume(
         struct llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
+// start a prefill of the held tokens alone, at the layer that they have reached: hold them again after the next ones. If their KV
+// is not in the cache, the deeper layers' is copied to the host layer by layer, and the prefill ends with abort
+LLAMA_API int32_t llama_layerwise_deepen(struct llama_context * ctx, int32_t n_headroom);
+
 // copy to the host: K and V of layer il at the positions first..first+n_tokens-1, [n_tokens, bytes of a cell]
 //   n_k, n_v: bytes, exactly those of the cells
 LLAMA_API int32_t llama_layerwise_get_kv(

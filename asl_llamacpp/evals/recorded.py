@@ -17,23 +17,21 @@ from ..engine.kinds import Reduction
 from ..policies import Policy
 from ..policies.answers import Prompt
 from ..prefill.document_state import DocumentState, StateCopier, in_ram
-from ..prefill.read_ahead import read_ahead
+from ..prefill.read_ahead import ReadAhead
 from ..selection.arrays import Floats
 
 
 class _EveryLayer(StateCopier):
-    """Copies the hidden states after each layer, not only after the last one that is copied."""
+    """Keeps the hidden states after each layer but the model's last one, not only after the last that is copied."""
 
     hidden: list[Floats]
 
-    def _add(self, il_end: int) -> None:
+    def step(self, il_end: int) -> None:
         if self.state.il == 0:
             self.hidden = []
-        super()._add(il_end)
-        states = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
-        if il_end < len(self.shape.layers):
-            self.engine.get_hidden(states)
-        self.hidden.append(states)
+        super().step(il_end)
+        if self.state.hidden is not None:
+            self.hidden.append(self.state.hidden)
 
 
 class RecordedPrompt:
@@ -48,7 +46,7 @@ class RecordedPrompt:
             whose ubatches have a border there computes exactly the same.
 
     Raises:
-        MemoryError: no room on the host, or cells of a sliding window that are there no more.
+        MemoryError: no room on the host.
     """
 
     def __init__(self, engine: Engine, shape: KVShape, n_embd: int, tokens: Sequence[int], tail: int) -> None:
@@ -60,9 +58,7 @@ class RecordedPrompt:
             return
         document = DocumentState(np.asarray(self.tokens[: self.n_known], dtype=np.int32))
         copier = _EveryLayer(engine, shape, n_embd, document, in_ram)
-        read_ahead(engine, self.tokens[: self.n_known], len(shape.layers), copier=copier)
-        if copier.failed:
-            raise MemoryError(f"the state of {self.n_known} tokens after each layer was not kept")
+        ReadAhead(engine, self.tokens[: self.n_known], len(shape.layers)).to_host(copier)
         self._layers, self._hidden = copier.state.layers, copier.hidden
 
     @property

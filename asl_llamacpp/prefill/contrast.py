@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..engine.binding import Engine
 from ..selection.arrays import Floats
@@ -14,10 +14,15 @@ from ..selection.scores import token_scores
 
 @dataclass(frozen=True)
 class Contrast:
-    """`tokens`, which follow the prompt's first `n_seen` in the place of the rest."""
+    """`tokens`, which follow the prompt's first `n_seen` in the place of the rest.
+
+    found  neutral scores that are there already, by n_seen and layer; more are added. Those of a document that has run
+           through all layers are the same whatever is asked
+    """
 
     n_seen: int
     tokens: Sequence[int]
+    found: dict[tuple[int, int], Floats] = field(default_factory=dict)
 
 
 class Contrasting:
@@ -31,15 +36,26 @@ class Contrasting:
         self.engine, self.contrast = engine, contrast
         self.window, self.kernel, self.heads = window, kernel, heads
         self.added: Floats | None = None
+        self._only: int | None = None
 
-    def begin(self) -> None:
-        """After `Engine.begin` or `Engine.resume`."""
-        self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
+    def begin(self, only: int | None) -> None:
+        """After `Engine.begin` or `Engine.resume`; `only`: the one layer that will be looked at, if no other will be.
+
+        If that layer's scores are there nothing runs beside the prompt.
+        """
+        self._only = only
+        if only is None or (self.contrast.n_seen, only) not in self.contrast.found:
+            self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
 
     def look(self, il: int) -> Floats:
         """The neutral scores at layer `il` of the last run, float32 [n_seen]."""
-        share = self.window / len(self.contrast.tokens)
-        neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share)
+        key = self.contrast.n_seen, il
+        neutral = self.contrast.found.get(key) if il == self._only else None
+        if neutral is None:
+            share = self.window / len(self.contrast.tokens)
+            neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share)
+        if il == self._only:
+            self.contrast.found[key] = neutral
         sums = self.engine.scores(il)
         scores = sums if sums.ndim == 1 else token_scores(sums, self.window, self.kernel, self.heads)
         self.added = less(scores, neutral)

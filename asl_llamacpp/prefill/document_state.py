@@ -156,11 +156,34 @@ class StateCopier:
         if il_end < self.state.il or (il_end == self.state.il and self.state.hidden is not None):
             return
         self._add(il_end)
-        self.state.hidden = None
-        if il_end < len(self.shape.layers):
-            hidden = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
-            self.engine.get_hidden(hidden)
-            self.state.hidden = self.settle(hidden)
+        self.state.hidden = self._hidden(il_end)
+        self.settle_hidden()
+
+    def _hidden(self, il_end: int) -> Floats | None:
+        if il_end == len(self.shape.layers):
+            return None
+        hidden = np.empty((len(self.state.tokens), self.n_embd), dtype=np.float32)
+        self.engine.get_hidden(hidden)
+        return hidden
+
+    def step(self, il_end: int) -> None:
+        """As `finish`, with the hidden states in RAM until `settle_hidden`, and an error if there is no room.
+
+        The state is the one before or the one after, whatever interrupts this.
+        """
+        before = self.state
+        self.state = before.copy()
+        try:
+            self._add(il_end)
+            self.state.hidden = self._hidden(il_end)
+        except BaseException:
+            self.state = before
+            raise
+
+    def settle_hidden(self) -> None:
+        """Put the hidden states where the rest is."""
+        if self.state.hidden is not None:
+            self.state.hidden = self.settle(self.state.hidden)
         self._gather()
 
     def _gather(self) -> None:

@@ -17,6 +17,7 @@ from ..selection.compression import kept_cells, window_cells
 from ..selection.parameters import Heads
 from ..selection.rule import Decision
 from ..selection.scores import token_scores
+from ..selection.selectors import NoSelection
 from .contrast import Contrast, Contrasting
 from .describe import describe
 from .keeping import keeping_of
@@ -47,6 +48,8 @@ class _Prefill:
         scored = [il for il, layer in enumerate(self.layers) if layer.gives_scores]
         texts = partial(engine.vocabulary.texts, tokens)
         self.selector = policy.selector(Prompt(len(tokens), len(self.layers), scored, texts))
+        if known.il == len(self.layers) and self.selector.prunes:
+            self.selector = NoSelection("the document has run through all layers, so nothing is selected")
         self.window = min(policy.window, len(tokens))
         self.kernel = policy.kernel
         # the first of two passes leaves nothing behind, once it is sure that there will be a second one
@@ -59,6 +62,7 @@ class _Prefill:
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
         watched = [il for il in scored if document.watch is not None and il <= document.watch]
+        self.pruned_after: int | None = None
         self.watch = watched[-1] if watched and not self.selector.prunes else None
         self.watched: Floats | None = None
         self.contrasting: Contrasting | None = None
@@ -112,7 +116,6 @@ class _Prefill:
         """Where the next run of layers ends."""
         il, n_layer = self.il, len(self.layers)
         if il < self.known_layers:
-            self.selector.earliest = self.known.il - 1
             return self.known.il if self.known.state is None else il + 1
         if self.one_by_one:
             return il + 1
@@ -177,6 +180,7 @@ class _Prefill:
     def go_on_with(self, positions: Ints) -> None:
         """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
         self.keep_document()
+        self.pruned_after = self.il - 1
         if not self.policy.two_passes:
             with self.timed("copying" if self.keeping.one_by_one else "selection"):
                 self.keeping.selected(positions)
@@ -212,18 +216,22 @@ class _Prefill:
                 self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
             self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
         if self.contrasting is not None:
-            self.contrasting.begin()
+            self.contrasting.begin(self.watch if known.il == len(self.layers) else None)
 
     def run(self) -> Decision | None:
-        """Run all layers; the decision that was acted on."""
-        acted = None
+        """Run all layers; the decision that was acted on.
+
+        What a known document has run through already is not pruned: a decision waits for the end of these layers. So
+        the same question has the same tokens selected, however deep the document has come meanwhile.
+        """
+        acted = waiting = None
         while self.il < len(self.layers):
-            decision = self.run_layers()
+            waiting = self.run_layers() or waiting
             # behind the last layer no token is left to drop, but cells are, and a second pass begins anew
             more = self.il < len(self.layers) or self.keeping.evicts or self.policy.two_passes
-            if decision is not None and more:
-                self.go_on_with(decision.positions)
-                acted = decision
+            if waiting is not None and more and self.il >= self.known_layers:
+                self.go_on_with(waiting.positions)
+                acted, waiting = waiting, None
         self.keep_document()
         return acted
 
@@ -253,7 +261,8 @@ def prefill(
         on_progress: called before each ubatch; its exception stops the prefill and is raised from here.
         keep: KV cells that each layer and KV head keeps, the window included (SnapKV's budget); None: all of them.
         known: first tokens whose state is there, in the engine (`Engine.hold`) or on the host; at least `window`
-            tokens follow them. The selection then comes no earlier than the layer that they have run through.
+            tokens follow them. Nothing is pruned before the layer that they have run through; if these are all
+            layers, nothing at all.
         document: first tokens whose state is to be kept as it is at the selection layer, or after the last one. The
             engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
         contrast: a turn that asks nothing, at least `known.n` tokens behind the beginning. It changes the selection
@@ -284,16 +293,19 @@ def prefill(
 
     report = describe(engine, policy, len(tokens), state.full_cells)
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
-    report.keep, report.reused, report.host_bytes = keep, known.n, state.keeping.host_bytes
+    report.keep, report.host_bytes = keep, state.keeping.host_bytes
+    report.reused, report.reused_layers = known.n, known.il
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds
     report.added = None if state.contrasting is None else state.contrasting.added
     if decision is not None:
-        report.selection_layer = decision.layer
+        report.selection_layer = state.pruned_after
         report.forced = decision.forced
         report.selected = decision.positions
         report.scores, report.scores_layer = decision.scores, decision.layer
+        if state.pruned_after != decision.layer:
+            report.reason += f", by the scores of layer {decision.layer}: the document had run on before"
         report.position_shift = len(tokens) - len(decision.positions) if policy.two_passes else 0
     elif state.watched is not None:
         report.scores, report.scores_layer = state.watched, state.watch

@@ -52,12 +52,14 @@ class PrefillReport:
     added              float32 [n_prompt - window], at the latest layer that was looked at: by how much the window's
                        attention exceeds that of a turn that asks nothing; None: none ran beside the prompt. Not part of
                        `to_dict`
-    scores_layer       the selection layer; for a document of which nothing was pruned, the layer that was looked at
+    scores_layer       the layer whose scores decided: the selection layer, or one before it if a document had run on;
+                       for a document of which nothing was pruned, the layer that was looked at
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
     keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
     limit_bytes        what `kv_budget` allows `kv_bytes` to be; None: nothing was said in bytes
-    reused             tokens of the prompt whose state up to the selection layer was there from an earlier prompt
+    reused             tokens of the prompt whose state was there: of a document, or from an earlier prompt
+    reused_layers      layers that these had run through; of a completed document all of them
     position_shift     a second pass put the selected tokens at positions 0..; the next token's position is
                        n_prompt - position_shift
     cells              KV cells in use, by layer
@@ -85,6 +87,7 @@ class PrefillReport:
     limit_bytes: int | None = None
     position_shift: int = 0
     reused: int = 0
+    reused_layers: int = 0
     cells: list[int] = field(default_factory=list)
     kv_bytes: int = 0
     kv_bytes_full: int = 0
@@ -119,7 +122,10 @@ class PrefillReport:
         waited = f"; {_size(self.host_bytes)} waited on the host" if self.host_bytes else ""
         rows = {
             "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
-            "prompt": f"{self.n_prompt} tokens" + (f", {self.reused} of them known" if self.reused else ""),
+            "prompt": f"{self.n_prompt} tokens"
+            + (
+                f", {self.reused} of them known in {self.reused_layers} of {self.n_layer} layers" if self.reused else ""
+            ),
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),

@@ -76,8 +76,6 @@ class Selector:
         self._fired: str | None = None
         self._fired_layer = -1
         self._last = None if n_layer is None else n_layer - 1
-        self.earliest = 0
-        """No selection before this layer, even if the rule has fired: a document has already gone so deep."""
 
     @property
     def first_scored_layer(self) -> int | None:
@@ -142,7 +140,7 @@ class Selector:
             self._add_row(layer, window_sums, neutral if self.policy.contrast else None)
             if self._fired is None:
                 self._fired, self._fired_layer = self._evaluate(layer), layer
-        if layer < self.earliest or layer not in (self.earliest, self.next_decision_layer(layer)):
+        if layer != self.next_decision_layer(layer):
             return None
         if self._fired:
             earlier = "" if layer == self._fired_layer else f" at layer {self._fired_layer}"

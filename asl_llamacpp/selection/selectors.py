@@ -19,7 +19,6 @@ class Deciding(Protocol):
     prunes: bool
     decision: Decision | None
     relative_variance: dict[int, float]
-    earliest: int
     reduction: Reduction
     """What the device may make of a layer's window scores, before `observe` is given them."""
 
@@ -41,12 +40,11 @@ class NoSelection:
 
     prunes = False
     reduction = EACH_HEAD
-    earliest = 0
     surely_decides = False
     first_scored_layer: int | None = None
-    reason = "the policy selects no tokens"
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "the policy selects no tokens") -> None:
+        self.reason = reason
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}
 
@@ -75,7 +73,6 @@ class OneLayer:
         choose: makes the set of the scores.
     """
 
-    earliest = 0
     surely_decides = True
 
     def __init__(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..prefill.document_state import DocumentState
-from ..selection.arrays import Ints
+from ..selection.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class KnownDocument:
     name     of a document that was read; None: the beginning of a prompt
     n_tokens its tokens, those of the chat template before it included
     layers   that it has run through, 0: none yet, or its state was dropped
+    n_layer  of the model; as many as `layers`: questions need no selection, see `Document.complete`
     n_bytes  of its state
     place    where that is: "context" (its KV is in use in the context), "device", "ram", "disk", "file", or None
     """
@@ -25,6 +26,7 @@ class KnownDocument:
     name: str | None
     n_tokens: int
     layers: int
+    n_layer: int
     n_bytes: int
     place: str | None
 
@@ -34,6 +36,7 @@ class Entry:
     """A document's tokens, and its state outside of the context, if there is one.
 
     pinned: it was read, so these tokens are the document; otherwise what prompts turn out to share
+    neutral: what a turn that asks nothing looks at, see `Contrast.found`
     """
 
     tokens: Ints
@@ -43,6 +46,7 @@ class Entry:
     on_file: bool = False
     parked: int | None = None
     parked_il: int = 0
+    neutral: dict[tuple[int, int], Floats] = field(default_factory=dict)
 
 
 class Compared:

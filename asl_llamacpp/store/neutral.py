@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 from ..budget.kv_shape import KVShape
 from ..prefill.contrast import Contrast
+from ..selection.arrays import Floats
 
 
 def contrast_behind(
-    n_document: int | None, n_tokens: int, window: int, neutral: Sequence[int], shape: KVShape
+    n_document: int | None,
+    n_tokens: int,
+    window: int,
+    neutral: Sequence[int],
+    shape: KVShape,
+    found: dict[tuple[int, int], Floats],
 ) -> Contrast | None:
     """The contrast of a prompt; None where the context has no room behind the prompt for `neutral`.
 
@@ -19,6 +25,7 @@ def contrast_behind(
         window: of the policy.
         neutral: the turn that asks nothing.
         shape: of the KV cache. A ring of cells has forgotten the end of a document when a ubatch has followed it.
+        found: see `Contrast`.
     """
     n_past = n_tokens - window
     n_seen = n_past if n_document is None else min(n_document, n_past)
@@ -28,4 +35,4 @@ def contrast_behind(
             return None
     if not neutral or n_seen < 1 or n_tokens + len(neutral) > shape.n_ctx:
         return None
-    return Contrast(n_seen, neutral)
+    return Contrast(n_seen, neutral, found)

@@ -17,7 +17,7 @@ from ..policies import Policy
 from ..prefill.contrast import Contrast
 from ..prefill.known import Keep, Known
 from ..prefill.prefill import prefill
-from ..prefill.read_ahead import read_ahead
+from ..prefill.read_ahead import ReadAhead
 from ..prefill.report import OnProgress, PrefillReport
 from .entry import Entry
 from .neutral import contrast_behind
@@ -119,11 +119,31 @@ class PrunedCache:
         """The deepest layer that may select; the number of layers if none need; None if none will."""
         return Case(planned.policy, self.shape, n_tokens, self.headroom(n_tokens)).latest_layer
 
-    def leaves_device(self, planned: Plan, n_tokens: int) -> bool:
-        """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied."""
+    def holds_all(self, n_tokens: int, headroom: int) -> bool:
+        """Whether the budget has room for so many tokens, and `headroom` more, in all layers."""
+        if self.budget is None:
+            return True
+        if self.budget.kind != "bytes":
+            return self.budget.tokens(n_tokens) >= n_tokens
+        cells, n_layer = self.shape.cells, len(self.shape.layers)
+        size = sum(self.shape.layer_bytes(il, cells(n_tokens, headroom, il)) for il in range(n_layer))
+        return size <= self.budget.value
+
+    def deepest(self, planned: Plan, n_tokens: int) -> int:
+        """Layers that all tokens of a prompt may run through."""
+        latest, n_layer = self.latest_layer(planned, n_tokens), len(self.shape.layers)
+        if latest is None or self.holds_all(n_tokens, self.headroom(n_tokens)):
+            return n_layer
+        return min(latest + 1, n_layer)
+
+    def leaves_device(self, planned: Plan, n_tokens: int, selects: bool = True) -> bool:
+        """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied.
+
+        selects: False: the document has run through all layers, so that nothing will be selected.
+        """
         if planned.keep is not None and n_tokens > planned.keep:
             return True
-        if self.latest_layer(planned, n_tokens) is not None:
+        if selects and self.latest_layer(planned, n_tokens) is not None:
             evicts = planned.policy.keep == "selected" and self.store.place != "device"
             if planned.policy.two_passes or evicts:
                 return True
@@ -135,16 +155,17 @@ class PrunedCache:
         entry, common = store.find(tokens)
         if entry is not None:
             store.touch(entry)
-        leaves = self.leaves_device(planned, n)
+        deepest, n_layer = self.deepest(planned, n), len(self.shape.layers)
+        leaves = self.leaves_device(planned, n, entry is None or store.layers(entry) < n_layer or deepest < n_layer)
         if leaves or store.active is not entry:
             store.put_away()
         n_free = n - self.policy.window
         known = Known()
         if entry is not None and min(common, n_free) > 0:
-            known = store.known(entry, min(common, n_free), self.latest_layer(planned, n))
+            known = store.known(entry, min(common, n_free), deepest)
         n_kept, watch = n_free, None
         if entry is not None and entry.pinned:
-            n_kept, watch = common, round(0.75 * len(self.shape.layers))
+            n_kept, watch = common, round(0.75 * n_layer)
         elif store.min_tokens is None or n_free < store.min_tokens:
             n_kept = 0
         elif entry is not None and common < len(entry.tokens):
@@ -160,8 +181,10 @@ class PrunedCache:
         is_document = entry is not None and entry.pinned
         if self.neutral is None or not (is_document or self.policy.contrast):
             return None
-        n_document = len(entry.tokens) if entry is not None and is_document else None
-        return contrast_behind(n_document, n_tokens, self.policy.window, self.neutral(), self.shape)
+        n_document, found = None, {}
+        if entry is not None and is_document:
+            n_document, found = len(entry.tokens), entry.neutral
+        return contrast_behind(n_document, n_tokens, self.policy.window, self.neutral(), self.shape, found)
 
     def _without_copy(self, document: Keep) -> Keep:
         """For another try: what was copied in the first one may be deeper than the selection will be."""
@@ -210,18 +233,51 @@ class PrunedCache:
 
     def read_ahead(self, entry: Entry, on_progress: OnProgress | None) -> None:
         """Prefill a document before any question, as deep as every question needs it at least."""
+        planned = self.plan(len(entry.tokens))
+        latest, n_layer = self.latest_layer(planned, len(entry.tokens)), len(self.shape.layers)
+        self._deepen(entry, planned, n_layer if latest is None else min(latest + 1, n_layer), on_progress)
+
+    def complete(self, entry: Entry, on_progress: OnProgress | None) -> None:
+        """Carry a document through all layers, from the state that it has; see `Document.complete`."""
         n = len(entry.tokens)
+        if not self.holds_all(n + HEADROOM, 0):
+            raise BudgetError(
+                f"kv_budget={self.budget} has no room for the {n} tokens of {entry.name or 'the document'} in all "
+                "layers, so questions to it cannot go without a selection: raise kv_budget, or leave it out"
+            )
         planned = self.plan(n)
-        latest = self.latest_layer(planned, n)
-        il_end = min(len(self.shape.layers), len(self.shape.layers) if latest is None else latest + 1)
-        if self.store.layers(entry) >= il_end and self.store.is_whole(entry):
+        if self._lacks(entry, len(self.shape.layers)):
+            self.store.check_deeper(entry, in_context=not self.leaves_device(planned, n))
+        self._deepen(entry, planned, len(self.shape.layers), on_progress)
+
+    def _lacks(self, entry: Entry, il_end: int) -> bool:
+        return self.store.layers(entry) < il_end or not self.store.is_whole(entry)
+
+    def _deepen(self, entry: Entry, planned: Plan, il_end: int, on_progress: OnProgress | None) -> None:
+        """Run a document through the layers before `il_end` that it has not seen, where its state is."""
+        if not self._lacks(entry, il_end):
             return
+        store, tokens = self.store, entry.tokens.tolist()
+        leaves = self.leaves_device(planned, len(tokens))
         self.forget()
-        self.store.put_away()
-        copier = self.store.copier(entry, entry.tokens) if self.leaves_device(planned, n) else None
-        tokens = entry.tokens.tolist()
-        read_ahead(self.engine, tokens, il_end, on_progress, copier)
-        self.store.prefilled(entry, Keep(n, copier), tokens)
+        if leaves or store.active is not entry:
+            store.put_away()
+        known = store.known(entry, len(tokens), len(self.shape.layers))
+        reading = ReadAhead(self.engine, tokens, il_end, on_progress)
+        if known.state is None and not leaves:
+            reading.in_context(
+                known, self.headroom(len(tokens)), lambda: store.prefilled(entry, Keep(len(tokens)), tokens)
+            )
+            return
+        copier = store.copier(entry, entry.tokens)
+        if copier is None:
+            return  # it is larger than document_limit, and a warning has said so
+        try:
+            reading.to_host(copier)
+        finally:
+            if copier.state.il > 0:
+                copier.settle_hidden()
+                store.prefilled(entry, Keep(len(tokens), copier), tokens)
 
     def make_room(self, n_tokens: int) -> None:
         """Room for `n_tokens` more, and for the answer after them if there is memory for it.

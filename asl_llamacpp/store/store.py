@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..budget.kv_shape import KVShape
+from ..budget.text import BudgetError, size_text
 from ..engine.binding import Engine
 from ..prefill.document_state import DocumentState, StateCopier, in_ram, state_bytes
 from ..prefill.known import Keep, Known
@@ -101,14 +102,13 @@ class DocumentStore:
                 best, longest = entry, n
         return best, longest
 
-    def known(self, entry: Entry, n: int, latest: int | None) -> Known:
+    def known(self, entry: Entry, n: int, deepest: int) -> Known:
         """What a prefill can start from if the document's first `n` tokens are wanted; none if that is not possible.
 
-        latest: the deepest layer that may select tokens; the number of layers: perhaps none will; None: none will.
+        deepest: layers that all tokens may run through.
         """
-        il, n_layer = self.layers(entry), len(self.shape.layers)
-        # whoever has run through all layers has no hidden states left to select from
-        if il == 0 or (latest is not None and (il - 1 > latest or il == n_layer > latest)):
+        il = self.layers(entry)
+        if not 0 < il <= deepest:
             return Known()
         if entry is not self.active and entry.parked is not None:
             self._take_back(entry)
@@ -187,6 +187,20 @@ class DocumentStore:
             )
         return entry.state
 
+    def check_deeper(self, entry: Entry, in_context: bool) -> None:
+        """BudgetError if `document_limit` keeps the document as it is, but would not after all layers.
+
+        in_context: it may stay there; what is there alone, and would be lost in any case, may then go deeper.
+        """
+        n, il, limit = len(entry.tokens), self.layers(entry), self.limit
+        size = state_bytes(self.shape, self.n_embd, n, len(self.shape.layers))
+        stays = in_context and entry is self.active and state_bytes(self.shape, self.n_embd, n, il) > limit
+        if size > limit and not stays:
+            raise BudgetError(
+                f"the state of {entry.name or 'the document'} after all layers takes {size_text(size)}, more than "
+                f"document_limit={size_text(limit)}, so the next prompt would cost it: raise document_limit"
+            )
+
     def is_whole(self, entry: Entry) -> bool:
         """Whether all of the document's tokens have their state: a stopped question may cost the last ones."""
         return entry is not self.active or self.engine.info().n_held >= len(entry.tokens) or entry.state is not None
@@ -242,7 +256,7 @@ class DocumentStore:
         elif entry.state is not None:
             place = "file" if entry.on_file else self.place
         size = state_bytes(self.shape, self.n_embd, len(entry.tokens), il) if il else 0
-        return KnownDocument(entry.name, len(entry.tokens), il, size, place)
+        return KnownDocument(entry.name, len(entry.tokens), il, len(self.shape.layers), size, place)
 
     def _bytes(self, entry: Entry) -> int:
         """Bytes outside of the context that the limit counts."""

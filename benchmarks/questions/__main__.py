@@ -30,13 +30,17 @@ QUESTIONS = (
 
 WAYS: dict[str, dict[str, Any]] = {
     "context": {},
+    "complete": {},
     "device": {"document_store": "device"},
     "ram": {},
     "disk": {"document_store": "disk"},
     "file": {},
     "ram, kv_budget=1024": {"kv_budget": 1024},
 }
-"""Where the document's state is when a question is asked. Under "full" it is llama.cpp's own cache, in the context."""
+"""Where the document's state is when a question is asked. Under "full" it is llama.cpp's own cache, in the context.
+
+"complete" is the context too, once the document was carried through all layers there.
+"""
 
 
 def ideal(n: int, n_question: float, n_layer: int, layer: int, select_k: int) -> float:
@@ -70,6 +74,10 @@ def measure(args: argparse.Namespace, policy: str, way: str, text: str) -> dict[
     document = llm.read(text=text)
     llm("Once upon a time", max_tokens=4)  # warm up
     first, seconds, n_questions = first_token(document, QUESTIONS[0]), [], []
+    start = time.perf_counter()
+    if way == "complete":
+        document.complete()
+    completing = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         if way == "file":
             path = Path(folder) / "document.asldoc"
@@ -81,7 +89,7 @@ def measure(args: argparse.Namespace, policy: str, way: str, text: str) -> dict[
                 start = time.perf_counter()
                 document = llm.open_document(path)
                 opening = time.perf_counter() - start
-            elif way != "context":
+            elif way not in ("context", "complete"):
                 llm.reset()
                 llm("Something else in between", max_tokens=1)
             seconds.append(opening + first_token(document, question))
@@ -96,6 +104,7 @@ def measure(args: argparse.Namespace, policy: str, way: str, text: str) -> dict[
         "n_question": n_question,
         "selection_layer": report.selection_layer,
         "first_s": first,
+        "complete_s": completing if way == "complete" else None,
         "next_s": seconds,
         "ratio": statistics.median(seconds) / first,
         "ideal": None

@@ -25,7 +25,7 @@ N_DOCUMENT = 665
 """Its tokens, about."""
 
 QUESTION = "What is the pass key of the vault?"
-OPTIONS = ("--policy", "asl:layer=14,select_k=256", "--threads", "1", "--max-tokens", "16")
+OPTIONS = ("--policy", "asl:layer=14,select_k=256", "--threads", "1", "--max-tokens", "16", "--no-complete")
 
 StartChat = Callable[..., Terminal]
 
@@ -119,6 +119,20 @@ def test_a_conversation(chat: StartChat, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_reading_on_between_questions(chat: StartChat) -> None:
+    """The first answer comes early; when the rest of the layers has run, the next one sees the whole document."""
+    terminal = chat("--complete")
+    terminal.press(QUESTION + ENTER)
+    terminal.wait(r"went on after layer 14[^\n]*\n\n> +reading on, layer \d+ of 30\Z")
+    terminal.wait(r"\n>\Z")
+    assert "all 30 layers have run, in: context" in terminal.enter("/document")
+    shown = terminal.enter("Which pass key is it?")
+    assert "the whole document, nothing left out" in shown and "reading on" not in terminal.screen.text
+    assert known(terminal.enter("/report")) >= N_DOCUMENT and terminal.enter("/evidence 1").startswith("1. ")
+    leave(terminal)
+
+
+@pytest.mark.slow
 def test_another_policy(chat: StartChat) -> None:
     """The state goes along where the new policy can use it, and waits while there is a policy that uses none."""
     terminal = chat("--quiet")
@@ -138,7 +152,8 @@ def test_another_policy(chat: StartChat) -> None:
     terminal.enter("Where does the lantern hang?")
     report = terminal.enter("/report")
     assert "fixed by layer=20" in report and known(report) >= N_DOCUMENT
-    assert "selects earlier than that" in terminal.enter("/policy asl:layer=9,select_k=256")
+    told = terminal.enter("/policy asl:layer=9,select_k=256")
+    assert "21 layers was taken along" in told and "selects earlier than that" in told
     assert terminal.enter("/forget").startswith("2 turns")
     leave(terminal)
 

@@ -419,6 +419,25 @@ struct fuzz {
         n_restored++;
     }
 
+    // the held document alone, or one whose first layers are nowhere
+    void deepen() {
+        if (!within_run && !copied.hidden.empty() && chance(0.2)) {
+            call([&] { return llama_layerwise_restore(ctx, copied.tokens.data(), copied.tokens.size(), copied.il, copied.hidden.data(), copied.hidden.size()); });
+        }
+        if (call([&] { return llama_layerwise_deepen(ctx, chance(0.9) ? integer(0, 20) : integer(INT32_MIN/2, INT32_MAX/2)); }) != LLAMA_LAYERWISE_STATUS_OK) {
+            return;
+        }
+        n_window = 1;
+
+        while (b.info().il_next < b.n_layer && chance(0.9)) {
+            const int32_t il = b.info().il_next;
+
+            if (run_layers(il, il + 1) != LLAMA_LAYERWISE_STATUS_OK || call([&] { return llama_layerwise_hold(ctx, b.info().n_tokens); }) != LLAMA_LAYERWISE_STATUS_OK) {
+                return;
+            }
+        }
+    }
+
     void park() {
         const int32_t id = integer(-1, 3);
 
@@ -586,8 +605,8 @@ struct fuzz {
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-            {  2, &fuzz::make_room }, { 4, &fuzz::contrast }, { 3, &fuzz::evict }, { 6, &fuzz::release },
-        }; // weights, 124 in all
+            {  2, &fuzz::make_room }, { 4, &fuzz::contrast }, { 3, &fuzz::evict }, { 6, &fuzz::release }, { 2, &fuzz::deepen },
+        }; // weights, 126 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -595,7 +614,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 123);
+        int32_t left = integer(0, 125);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {

@@ -22,6 +22,7 @@ from ..chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, p
 from ..chat_session import ChatSession
 from ..chat_text import facts, plain
 from ..errors import FAILED, one_line_errors
+from ..idle_work import IdleWork
 from ..interrupts import Interrupts
 from ..options import (
     Budget,
@@ -69,6 +70,12 @@ def chat(
     rpc: Rpc = None,
     threads: Threads = None,
     ubatch: UbatchOfDevice = None,
+    complete: Annotated[
+        bool,
+        typer.Option(
+            help="While no question is there, carry the document through all layers: later answers see all of it."
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
 ) -> None:
     """Ask many questions about the same documents. Only the first one has to wait for all of the text.
@@ -92,7 +99,7 @@ def chat(
             with PrefillBar(not quiet) as bar:
                 arguments = (path, loaded, policy, {**options, "on_progress": bar})
                 session = stack.enter_context(ChatSession(*arguments, on_overflow, max_tokens, temperature))
-            asked = Chat(session, interactive, quiet)
+            asked = Chat(session, interactive, quiet, complete)
             asked.run("-" not in documents)
     if asked.failed and not interactive:
         raise typer.Exit(FAILED)  # not within: it would be taken for an error of the model
@@ -104,8 +111,9 @@ class Chat:
     failed  an error was printed
     """
 
-    def __init__(self, session: ChatSession, interactive: bool, quiet: bool) -> None:
+    def __init__(self, session: ChatSession, interactive: bool, quiet: bool, complete: bool = True) -> None:
         self.session, self.interactive, self.quiet = session, interactive, quiet
+        self._idle = IdleWork(session, complete and interactive)
         self.failed = False
         self._interrupts = Interrupts()
         self._err = Console(stderr=True, highlight=False, markup=False, soft_wrap=not interactive)
@@ -119,12 +127,14 @@ class Chat:
 
     def run(self, from_stdin: bool = True) -> None:
         """Until there are no more lines, or /quit."""
-        lines: Iterable[str] = TerminalLines(self.note, from_stdin) if self.interactive else piped_lines()
+        lines: Iterable[str] = piped_lines()
+        if self.interactive:
+            lines = TerminalLines(self.note, from_stdin, lambda: self._idle.status)
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: self.note(f"warning: {message}")
             if self.interactive and not self.quiet:
                 self._greet()
-            for line in lines:
+            for line in self._idle.between(lines):
                 if line.strip() and not self._serve(line.strip()):
                     return
 
@@ -197,6 +207,9 @@ class Chat:
                 self.note("the model had nothing to say")
             if self.interactive:
                 self.note(facts(answer.report, waited, answer.finish_reason, session.max_tokens) + "\n")
+                refusal = self._idle.take_refusal()
+                if refusal is not None:
+                    self.note(f"the document goes no deeper: {refusal}\n")
 
     def work(self, task: Callable[[Callable[[str], object]], str]) -> str:
         """See `chat_commands.Console`."""
