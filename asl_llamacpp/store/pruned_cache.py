@@ -134,7 +134,8 @@ class PrunedCache:
         latest, n_layer = self.latest_layer(planned, n_tokens), len(self.shape.layers)
         if latest is None or self.holds_all(n_tokens, self.headroom(n_tokens)):
             return n_layer
-        return min(latest + 1, n_layer)
+        # where the last layer selects, whoever has run through it has nothing left to select from
+        return n_layer if latest == n_layer else min(latest + 1, n_layer - 1)
 
     def leaves_device(self, planned: Plan, n_tokens: int, selects: bool = True) -> bool:
         """Whether the cells of the shallow layers do not stay as they are, so that a document's must be copied.
@@ -208,9 +209,7 @@ class PrunedCache:
             if known.n == 0:
                 raise  # else what was known is lost
             document = self._without_copy(document)
-            report = prefill(
-                *arguments, document=document, contrast=contrast, by_host=by_host
-            )  # what was known is lost
+            report = prefill(*arguments, document=document, contrast=contrast, by_host=by_host)
         if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
             # the document's cells were allocated for a longer prompt
             document = self._without_copy(document)
