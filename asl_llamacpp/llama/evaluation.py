@@ -84,12 +84,13 @@ class PrunedEvaluation(GuardedGeneration):
     def _eval_more(self, tokens: list[int]) -> None:
         """The parent's evaluation on top of what the cache holds, at the positions that follow its last cell."""
         cache = self.pruned_cache
-        if cache is not None:
+        if cache is not None and cache.lacks_room(self.n_tokens, len(tokens)):
             self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
-            cache.make_room(len(tokens))
+            cache.make_room(self.n_tokens, len(tokens))
         if cache is None or not cache.shift:
             super().eval(tokens)
             return
+        self._ctx.kv_cache_seq_rm(-1, self.n_tokens - cache.shift, -1)
         for i in range(0, len(tokens), self.n_batch):
             part = tokens[i : i + self.n_batch]
             position, end = self.n_tokens - cache.shift, self.n_tokens + len(part)
@@ -113,7 +114,7 @@ class PrunedEvaluation(GuardedGeneration):
             if self.n_tokens == 0:
                 self.pruned_cache.store.put_away()
             self._ctx.kv_cache_seq_rm(-1, self.n_tokens, -1)
-            self.pruned_cache.make_room(len(tokens))
+            self.pruned_cache.make_room(self.n_tokens, len(tokens))
         n_layer = llama_cpp.llama_model_n_layer(self._model.model)
         for i in range(0, len(tokens), self.n_batch):
             if self.on_progress is not None:

@@ -88,6 +88,7 @@ def load(llm: Any, state: llama_cpp.LlamaState) -> None:
     cache = llm.pruned_cache
     if cache is not None:
         cache.store.put_away()
+        cache.forget()
     try:
         _put(llm, state)
     except Exception:

@@ -87,6 +87,7 @@ class PrunedCache:
         """The cache holds nothing that was pruned."""
         self.n_prompt = 0
         self.shift = 0
+        self._n_room = 0
 
     def headroom(self, n_tokens: int) -> int:
         """Cells per layer for the answer to a prompt of `n_tokens`.
@@ -278,25 +279,38 @@ class PrunedCache:
                 copier.settle_hidden()
                 store.prefilled(entry, Keep(len(tokens), copier), tokens)
 
-    def make_room(self, n_tokens: int) -> None:
-        """Room for `n_tokens` more, and for the answer after them if there is memory for it.
+    def lacks_room(self, n_past: int, n_tokens: int) -> bool:
+        """Whether `make_room` has something to do for `n_tokens` after `n_past`. Asked for every token of an answer."""
+        if self.budget is not None and self.budget.kind == "bytes":
+            return n_past + n_tokens > self._n_room
+        return n_tokens > self.shape.n_ubatch  # of fewer the engine sees all at once
+
+    def _n_free(self) -> int:
+        """Tokens that every layer has cells for."""
+        layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
+        return min((layer.n_cells_max - layer.n_cells for layer in layers if not layer.is_swa), default=self.shape.n_ctx)
+
+    def make_room(self, n_past: int, n_tokens: int) -> None:
+        """Room for `n_tokens` more than the `n_past` that are there, and for the answer if there is memory for it.
 
         Raises:
             BudgetError: they would make the buffers grow beyond a budget in bytes; nothing is lost.
             MemoryError: the same of the device.
         """
         if self.budget is None or self.budget.kind != "bytes":
-            if n_tokens > self.shape.n_ubatch:  # of fewer the engine sees all at once
+            if self.lacks_room(n_past, n_tokens):
                 self.engine.make_room(n_tokens, self.headroom(n_tokens))
             return
-        layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
-        if all(layer.is_swa or layer.n_cells + n_tokens <= layer.n_cells_max for layer in layers):
+        self._n_room = n_past + self._n_free()
+        if n_past + n_tokens <= self._n_room:
             return
+        layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
         limit, cells = int(self.budget.value), self.shape.cells
         needed = [cells(layer.n_cells + n_tokens, CELLS_PAD, il) for il, layer in enumerate(layers)]
         grown = sum(self.shape.layer_bytes(il, max(needed[il], layer.n_cells_max)) for il, layer in enumerate(layers))
         if grown <= limit:
             self.engine.make_room(n_tokens, CELLS_PAD)
+            self._n_room = n_past + self._n_free()
         else:
             raise BudgetError(
                 f"the answer needs more KV than kv_budget={self.budget} allows: {grown} bytes for the next token, the "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from llama_fixtures import cells, greedy, prompt
 from llama_fixtures import load_narrow as load
@@ -50,6 +52,40 @@ def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost(monkeyp
         llm.eval(DOCUMENT)
     llm.reset()
     assert greedy(llm, DOCUMENT, 3) == answer
+
+
+@pytest.mark.parametrize("budget", [None, 2048, f"{30 * layer_bytes(768)}B"])
+@pytest.mark.parametrize("policy", ["snapkv:window=16", f"gemfilter:{SIZES.split(',')[0]}"])
+def test_a_decoded_token_asks_the_engine_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, policy: str, budget: object
+) -> None:
+    """But where the room that there was is used up. Tokens beyond n_tokens are removed once, as the parent does."""
+    llm = load(kv_policy=policy, kv_budget=budget, n_ctx=1024)
+    llm.eval(DOCUMENT)
+    called: Counter[str] = Counter()
+
+    def count(owner: object, name: str) -> None:
+        method = getattr(owner, name)
+
+        def counted(*arguments: object) -> object:
+            called[name] += 1
+            return method(*arguments)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    for name in ("layer", "info", "make_room"):
+        count(llm._engine, name)
+    count(llm._ctx, "kv_cache_seq_rm")
+    llm.eval([5])
+    called.clear()
+    for _ in range(20):
+        llm.eval([5])
+    assert called == {"kv_cache_seq_rm": 20}
+    llm.n_tokens -= 10
+    for _ in range(20):
+        llm.eval([5])
+    assert called == {"kv_cache_seq_rm": 40}
+    assert llm.n_tokens == N + 31
 
 
 def test_an_answer_may_not_outgrow_the_budget() -> None:
