@@ -32,6 +32,10 @@ from .window_scores import AskedScores
 __all__ = ["Engine", "EngineError", "EngineInfo", "LayerInfo", "LayerShape", "PrefillAborted", "UnsupportedModelError"]
 
 
+MAX_SCORED: int = lib.LLAMA_LAYERWISE_MAX_SCORED
+"""Layers that one run computes scores of; a sliding window's layers, which have none, do not count."""
+
+
 def model_error(model: Any) -> str | None:
     """Why `model` (a ctypes llama_model_p) cannot be prefilled layer by layer, or None if it can."""
     reason = lib.llama_layerwise_model_error(c_model(model))
@@ -128,8 +132,8 @@ class Engine:
     def run(self, il_begin: int, il_end: int, scores: bool | Reduction | Mapping[int, Reduction] = False) -> None:
         """Run layers il_begin <= il < il_end over all ubatches of the kept tokens.
 
-        `scores`: what of the window's attention to compute for `scores()`, by layer; or the same of every layer that
-        gives some, True being that of each head.
+        `scores`: what of the window's attention to compute for `scores()`, by layer, of `MAX_SCORED` layers at most; or
+        the same of every layer that gives some, True being that of each head.
         """
         begin, end = int32(il_begin), int32(il_end)
         if self.running:
@@ -240,8 +244,9 @@ class Engine:
     ) -> None:
         """Start a prefill of the first `n_held` held tokens and `tokens`, in the place of what followed them before.
 
-        The layers that the held tokens have run through (`info().il_held`) come first: in one run if their KV is
-        in the cache (`info().held_in_cache`), else each by itself, after `put_kv`.
+        The layers that the held tokens have run through (`info().il_held`) come first, in runs that end there at the
+        latest if their KV is in the cache (`info().held_in_cache`; one run, if some hold a sliding window's cells
+        only), else each by itself, after `put_kv`.
         """
         ids = int32s("tokens", tokens)
         buffer = ffi.from_buffer("int32_t[]", ids)

@@ -129,6 +129,28 @@ llama_layerwise_wanted * llama_layerwise_pass::wanted_of(int il) {
     return i_window < 0 || it == wanted.end() ? nullptr : &*it;
 }
 
+static int64_t least_step(int64_t n_rows) {
+    return (n_rows + MAX_STEPS - 1)/MAX_STEPS;
+}
+
+int64_t llama_layerwise_pass::n_score_tensors(int64_t n_rows, int64_t n_head) {
+    // see llama_layerwise_add_rows
+    const auto n_adding = [](int64_t n) {
+        int64_t res = 2;
+        for (; n > 1; n /= 2) {
+            res += 5;
+        }
+        return res;
+    };
+
+    // a step: the rows of Q, their product, two soft caps of three, the mask's rows and their copy, the softmax, the sum of
+    // the rows and that of the steps
+    const int64_t n_step = 11 + n_adding(least_step(n_rows)) + 1;
+
+    // the heads' numbers and their rows, these without the window, averages, maximum and what makes it no number
+    return std::min(n_rows, MAX_STEPS)*n_step + 1 + 8 + n_adding(n_head);
+}
+
 void llama_layerwise_pass::build_scores(
               llama_layerwise_wanted & scores,
         const llm_graph_context & g,
@@ -145,7 +167,7 @@ void llama_layerwise_pass::build_scores(
     const int64_t n_kv   = k->ne[1];
     const int64_t n_head = q->ne[2];
     const int64_t n_rows = q->ne[1] - i_window;
-    const int64_t n_least = (n_rows + MAX_STEPS - 1)/MAX_STEPS;
+    const int64_t n_least = least_step(n_rows);
     const int64_t n_most  = std::max(n_least, std::min(n_rows, MAX_KQ_ROWS));
     const int64_t n_step  = std::clamp<int64_t>(MAX_KQ_BYTES/(n_kv*n_head*(int64_t) sizeof(float)), n_least, n_most);
 

@@ -63,6 +63,9 @@ struct llama_layerwise_pass {
                         float   kq_scale,
                           int   il);
 
+    // tensors that the scores of one layer, of so many rows and heads, add to the graph at most
+    static int64_t n_score_tensors(int64_t n_rows, int64_t n_head);
+
     // llama_model::build_graph for the range; nullptr if the model's graph cannot be cut
     ggml_cgraph * build(const llama_model & model, const llm_graph_params & params);
 

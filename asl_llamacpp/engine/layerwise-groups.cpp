@@ -179,6 +179,10 @@ bool llama_kv_cache_layered::reopen(int32_t il_end, uint32_t n_tokens, uint32_t 
     return true;
 }
 
+bool llama_kv_cache_layered::has_ring(const llama_layerwise_group & group) const {
+    return !swa_full && group.kv_swa && llama_layerwise_kv::n_layers(*group.kv_swa) > 0;
+}
+
 llama_layerwise_group llama_kv_cache_layered::make_filled(
         int32_t il, int32_t first, const std::vector<llama_token> & tokens, uint32_t n_more, uint32_t n_headroom) {
     const uint32_t n_held = first + tokens.size();

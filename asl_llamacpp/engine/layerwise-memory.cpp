@@ -187,6 +187,18 @@ llama_memory_context_ptr llama_kv_cache_layered::init_update(llama_context * lct
             std::move(ctxs), std::vector<int32_t>(n_layer_, 0), n_real, next_layout(), mutex);
 }
 
+uint32_t llama_kv_cache_layered::n_graph_nodes(uint32_t n_tokens) const {
+    // the masks, and views of the hidden states
+    constexpr uint32_t N_OTHERS = 64;
+
+    uint32_t n_head = 1;
+    for (int32_t il = 0; il < n_layer_; ++il) {
+        n_head = std::max(n_head, model.hparams.n_head(il));
+    }
+
+    return LLAMA_LAYERWISE_MAX_SCORED*llama_layerwise_pass::n_score_tensors(n_tokens, n_head) + N_OTHERS;
+}
+
 bool llama_kv_cache_layered::get_can_shift() const {
     return pos_removable == 0 && reserve.mem->get_can_shift();
 }

@@ -56,6 +56,8 @@ public:
     void state_write(llama_io_write_i & io, llama_seq_id seq_id = -1, llama_state_seq_flags flags = 0) const override;
     void state_read (llama_io_read_i  & io, llama_seq_id seq_id = -1, llama_state_seq_flags flags = 0) override;
 
+    uint32_t n_graph_nodes(uint32_t n_tokens) const override;
+
     //
     // layer-wise prefill
     //
@@ -104,6 +106,9 @@ public:
     bool reopen(int32_t il_end, uint32_t n_tokens, uint32_t n_more, uint32_t n_headroom);
 
     llama_layerwise_group & first_group() { return groups.front(); }
+
+    // whether some of the group's layers hold only the cells of a sliding window
+    bool has_ring(const llama_layerwise_group & group) const;
 
     // a group of layer il alone, with cells for the positions first..first+tokens.size()-1 and room for n_more tokens and
     // the headroom; K and V are still to be written. Throws std::bad_alloc

@@ -1,10 +1,12 @@
 #include "layerwise-prefill.h"
 
+#include "llama-arch.h"
 #include "llama-batch.h"
 #include "llama-context.h"
 #include "llama-impl.h"
 #include "llama-model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -57,12 +59,21 @@ void llama_layerwise::check() {
 
     ctx.sched_reserve();
 
-    ggml_context_ptr ctx_hidden = llama_layerwise_make_ctx(1);
+    const int64_t n_tokens = std::min(ctx.cparams.n_ctx_seq, ctx.cparams.n_ubatch);
 
     llama_batch_allocr balloc(ctx.model.hparams.n_pos_per_embd());
-    llama_ubatch ubatch = balloc.ubatch_reserve(1, 1);
+    llama_ubatch ubatch = balloc.ubatch_reserve(n_tokens, 1);
 
     const auto mctx = mem.init_full();
+
+    ggml_context_ptr ctx_outside = llama_layerwise_make_ctx(2);
+
+    ggml_tensor * hidden_any = ggml_new_tensor_2d(ctx_outside.get(), GGML_TYPE_F32, ctx.model.hparams.n_embd, n_tokens);
+    ggml_tensor * mask_any   = ggml_new_tensor_2d(ctx_outside.get(), GGML_TYPE_F16, 2*GGML_PAD(ctx.cparams.n_ctx, 256), n_tokens);
+
+    // of the metadata of a graph: what the model takes at most, and what the scores of a layer add
+    size_t n_bytes_graph  = 0;
+    size_t n_bytes_scores = 0;
 
     for (int32_t il = 0; il < n_layer(); ++il) {
         llama_layerwise_pass pass;
@@ -70,16 +81,32 @@ void llama_layerwise::check() {
         pass.il_begin = il;
         pass.il_end   = il + 1;
         pass.n_layer  = n_layer();
-        pass.hidden   = ggml_new_tensor_2d(ctx_hidden.get(), GGML_TYPE_F32, ctx.model.hparams.n_embd, 1);
-        pass.i_window = 0;
+        pass.hidden   = hidden_any;
 
+        if (ctx.cparams.flash_attn) {
+            pass.masks = { { mask_any, false } };
+        }
         if (llama_layerwise_gives_scores(ctx.model.hparams, il)) {
-            pass.wanted = { llama_layerwise_wanted::each(ctx.model.hparams, il, 1) };
+            pass.wanted = { llama_layerwise_wanted::largest(ctx.model.hparams, il) };
         }
 
-        build_unused(pass, ubatch, mctx.get(), false);
+        const auto build = [&](int64_t i_window) {
+            pass.i_window = i_window;
 
-        ggml_reset(ctx_hidden.get());
+            build_unused(pass, ubatch, mctx.get(), false);
+
+            return ggml_used_mem(ctx.get_gf_res_reserve()->get_ctx());
+        };
+
+        const size_t n_bytes = build(-1);
+
+        n_bytes_graph  = std::max(n_bytes_graph,  n_bytes);
+        n_bytes_scores = std::max(n_bytes_scores, build(0) - n_bytes);
+    }
+
+    if (n_bytes_graph + LLAMA_LAYERWISE_MAX_SCORED*n_bytes_scores > ctx.get_gf_res_reserve()->buf_compute_meta.size()) {
+        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, std::string("architecture '") + llm_arch_name(ctx.model.arch)
+            + "' makes graphs too large for the scores of " + std::to_string(LLAMA_LAYERWISE_MAX_SCORED) + " layers");
     }
 
     check_devices();

@@ -121,10 +121,17 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, const llama_layerwis
         llama_layerwise_invalid("the range of layers must end between " + std::to_string(il_begin + 1) + " and " + std::to_string(n_layer()));
     }
 
+    if (n_scores > LLAMA_LAYERWISE_MAX_SCORED) {
+        llama_layerwise_invalid("one run scores at most " + std::to_string(LLAMA_LAYERWISE_MAX_SCORED) + " layers, not " + std::to_string(n_scores));
+    }
+
     const bool in_place = n_before > 0 && held.in_cache;
 
-    if (in_place && il_end != held.il) {
-        llama_layerwise_invalid("the first " + std::to_string(held.il) + " layers, which the held tokens have run through, are run together");
+    if (in_place && il_end > held.il) {
+        llama_layerwise_invalid("the held tokens have run through " + std::to_string(held.il) + " layers: no run of these goes deeper");
+    }
+    if (in_place && il_end < held.il && mem.has_ring(mem.first_group())) {
+        llama_layerwise_invalid("the first " + std::to_string(held.il) + " layers are run together: some hold a sliding window's cells only");
     }
     if (n_before > 0 && !in_place && (il_end != il_begin + 1 || !filled.has(il_begin))) {
         llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
@@ -162,6 +169,11 @@ void llama_layerwise::run_layers(
     }
 
     llama_layerwise_group & group = in_place ? mem.first_group() : group_new;
+
+    // the tokens get the cells that they had in the layers before
+    if (in_place) {
+        group.mem->seq_rm(0, n_before, -1);
+    }
 
     if (mem.is_quantized()) {
         run_exact(group, il_begin, il_end, scores, in_place);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <string>
 
 static constexpr int32_t MAX_KERNEL = 4095;
@@ -60,6 +61,25 @@ llama_layerwise_wanted llama_layerwise_wanted::each(const llama_hparams & hparam
     res.n_heads    = hparams.n_head(il);
     res.n_cells    = n_cells;
     res.what.n_out = res.n_heads*n_cells;
+
+    return res;
+}
+
+llama_layerwise_wanted llama_layerwise_wanted::largest(const llama_hparams & hparams, int32_t il) {
+    llama_layerwise_wanted res;
+
+    res.what.il        = il;
+    res.what.scoring   = LLAMA_LAYERWISE_SCORING_ATTENTION;
+    res.what.combining = LLAMA_LAYERWISE_COMBINING_MAX;
+    res.what.kernel    = 3;
+    res.what.n_out     = 1;
+
+    res.n_heads = hparams.n_head(il);
+    res.n_cells = 1;
+    res.n_past  = 1;
+
+    res.heads.resize(res.n_heads);
+    std::iota(res.heads.begin(), res.heads.end(), 0);
 
     return res;
 }

@@ -37,6 +37,8 @@ struct llama_layerwise_wanted {
 
     // those of each head of layer il, for a graph that is not computed
     static llama_layerwise_wanted each(const llama_hparams & hparams, int32_t il, int64_t n_cells);
+    // what takes the most tensors, for a graph that is not computed
+    static llama_layerwise_wanted largest(const llama_hparams & hparams, int32_t il);
 
     bool is_products() const { return what.scoring == LLAMA_LAYERWISE_SCORING_PRODUCTS; }
 

@@ -82,6 +82,10 @@ struct llama_layerwise_scores {
     int64_t         n_contrast; // floats there: [n_heads, n_seen], or [n_seen] if they are combined
 };
 
+enum llama_layerwise_limit {
+    LLAMA_LAYERWISE_MAX_SCORED = 8, // layers that one run computes scores of: a graph has room for so many
+};
+
 // the state of a context's layered KV cache
 struct llama_layerwise_info {
     int32_t  n_layer;       // layers of the model
@@ -162,7 +166,7 @@ LLAMA_API int32_t llama_layerwise_begin(
 LLAMA_API int32_t llama_layerwise_contrast(struct llama_context * ctx, int32_t n_seen, const int32_t * tokens, int32_t n_tokens);
 
 // run the layers il_begin <= il < il_end on the tokens that were kept; il_begin must be il_next
-//   scores: those to compute, in the order of the layers, at most once a layer
+//   scores: those to compute, in the order of the layers, at most once a layer, of LLAMA_LAYERWISE_MAX_SCORED layers at most
 LLAMA_API int32_t llama_layerwise_run(
         struct llama_context * ctx, int32_t il_begin, int32_t il_end, const struct llama_layerwise_scores * scores, int32_t n_scores);
 
@@ -220,7 +224,8 @@ LLAMA_API int32_t llama_layerwise_restore(
 
 // start a prefill of the first n_held of the held tokens followed by others, in the place of what followed them before;
 // the rest is held no longer. The layers that the held tokens have run through come first, on the new tokens alone: in
-// one run if their KV is in the cache, else each by itself, after llama_layerwise_put_kv. The deeper ones run on all
+// runs that end there at the latest if their KV is in the cache (one run, if some hold a sliding window's cells only), else
+// each by itself, after llama_layerwise_put_kv. The deeper ones run on all
 //   tokens: those after the held ones, at positions n_held..n_held+n_tokens-1
 LLAMA_API int32_t llama_layerwise_resume(
         struct llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);

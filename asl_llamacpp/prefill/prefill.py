@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from ..engine.binding import Engine
+from ..engine.binding import MAX_SCORED, Engine
 from ..engine.kinds import Reduction
 from ..policies import Policy
 from ..policies.answers import Prompt
@@ -114,6 +114,12 @@ class _Prefill:
 
     def next_end(self) -> int:
         """Where the next run of layers ends."""
+        end = self.next_pause()
+        wanted = [il for il in range(self.il, end) if self.wanted(il) is not None]
+        return wanted[MAX_SCORED] if len(wanted) > MAX_SCORED else end
+
+    def next_pause(self) -> int:
+        """The end of the layers that need not be looked at one by one."""
         il, n_layer = self.il, len(self.layers)
         if il < self.known_layers:
             return self.known.il if self.known.state is None else il + 1
@@ -122,9 +128,7 @@ class _Prefill:
         first = self.selector.first_scored_layer
         if not self.decides or first is None:
             return n_layer
-        if il < first:
-            return min(first, n_layer)
-        return min(self.selector.next_decision_layer(il) + 1, n_layer)
+        return min(self.selector.next_decision_layer(max(il, first)) + 1, n_layer)
 
     def run_layers(self) -> Decision | None:
         """Run the next layers, compress what they leave, and ask the selector."""

@@ -219,6 +219,57 @@ def test_layers_from_the_host_may_be_compressed(load_model: LoadModel) -> None:
         assert context.decode_each(tokens[-8:], N).tobytes() == other.decode_each(tokens[-8:], N).tobytes()
 
 
+@pytest.mark.parametrize("borders", [[1, 2, 3], [2, 3], [1, 3]], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_known_layers_may_take_several_runs(load_model: LoadModel, name: str, borders: list[int]) -> None:
+    """Scores, cells and answers are those of one run, bit for bit; the question has several ubatches."""
+    model, n_ubatch = load_model(name), 16
+    tokens = model.tokens(N_HELD + 3 * N_ASKED + 8)
+    found = []
+    for ends in ([3], borders):
+        with Context(model, 512, n_ubatch, creation=deferred_kv(), swa_full=True) as context:
+            engine = Engine(context.pointer)
+            first, *rest = prompts(tokens)
+            engine.begin(first, WINDOW, headroom=8)
+            engine.run(0, 3)
+            engine.hold(N_HELD)
+            engine.run(3, model.n_layer)
+            engine.end()
+            seen: list[bytes] = []
+            for seed, prompt in enumerate(rest, start=1):
+                engine.resume(N_HELD, prompt[N_HELD:], WINDOW, headroom=8)
+                for begin, end in zip([0, *ends], ends, strict=False):
+                    engine.run(begin, end, scores=True)
+                    full = [il for il in range(begin, end) if not engine.layer(il).is_swa]
+                    seen += [engine.scores(il).tobytes() for il in full]
+                engine.keep(some_of(seed))
+                engine.run(3, model.n_layer)
+                engine.end()
+                seen += [context.logits().tobytes(), context.decode_each(tokens[-8:], N).tobytes()]
+                seen += [engine.positions(il).tobytes() for il in range(model.n_layer)]
+            found.append(seen)
+    assert found[0] == found[1]
+
+
+def test_layers_with_a_ring_of_cells_take_one_run(load_model: LoadModel) -> None:
+    """What the first ubatch needs of a ring is gone after the last one."""
+    model = load_model("tiny-gemma2")
+    tokens = model.tokens(N)
+    with Context(model, 512, N_UBATCH, creation=deferred_kv()) as context:
+        engine = Engine(context.pointer)
+        engine.begin(tokens, WINDOW, 8)
+        engine.run(0, 3)
+        engine.hold(N_HELD)
+        engine.run(3, model.n_layer)
+        engine.end()
+        engine.resume(N_HELD, tokens[N_HELD:], WINDOW, 8)
+        with pytest.raises(ValueError, match="run together"):
+            engine.run(0, 2)
+        engine.run(0, 3)
+        engine.run(3, model.n_layer)
+        engine.end()
+
+
 def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
     model = load_model("tiny-llama")
     tokens = model.tokens(N_HELD + 3 * N_ASKED + 8)
@@ -308,8 +359,8 @@ def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
         with pytest.raises(ValueError, match="window"):
             engine.resume(N_HELD, tokens[:10], WINDOW, 0)
         engine.resume(N_HELD, tokens[:40], WINDOW, 0)
-        with pytest.raises(ValueError, match="run together"):
-            engine.run(0, 1)
+        with pytest.raises(ValueError, match="no run of these goes deeper"):
+            engine.run(0, 3)
         engine.abort()
         assert engine.info().n_held == 0 and engine.info().kv_bytes == 0
 

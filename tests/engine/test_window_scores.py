@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from numpy_model import NumpyModel
-from raw_llama import F16, Q8_0, Context, LoadModel
-from tiny_models import TINY_MODELS
+from raw_llama import F16, Q8_0, Context, LoadModel, Model
+from tiny_models import TINY_MODELS, TinyModel, write
 
-from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.binding import MAX_SCORED, Engine, deferred_kv
 
 N, WINDOW, N_DECODE = 150, 32, 3
 
@@ -163,3 +163,41 @@ def test_scores_of_a_group_equal_those_of_single_layers(load_model: LoadModel) -
         engine.end()
     for il, sums in grouped.items():
         assert sums.tobytes() == single[il].tobytes(), il
+
+
+def test_a_run_scores_a_few_layers(load_model: LoadModel) -> None:
+    """More than a graph has room for are refused."""
+    model = load_model("smollm2")
+    with Context(model, 512, creation=deferred_kv()) as context:
+        engine = Engine(context.pointer)
+        engine.begin(model.tokens(N), WINDOW, 0)
+        with pytest.raises(ValueError, match=f"at most {MAX_SCORED} layers"):
+            engine.run(0, MAX_SCORED + 1, scores=True)
+        engine.run(0, MAX_SCORED + 1)
+        engine.run(MAX_SCORED + 1, 2 * MAX_SCORED + 1, scores=True)
+        for il in range(MAX_SCORED + 1, 2 * MAX_SCORED + 1):
+            np.testing.assert_allclose(engine.scores(il).sum(axis=1), WINDOW, rtol=1e-3)
+        engine.run(2 * MAX_SCORED + 1, model.n_layer)
+        engine.end()
+
+
+@pytest.mark.slow
+def test_scores_of_many_cells_are_computed_in_steps(tmp_path: Path) -> None:
+    """Of 64 heads and 20,000 cells 64 MiB hold 13 rows. With ubatches of 8 tokens there is one step in each."""
+    n_held, shape = 20_000, TinyModel("llama", n_layer=2, n_head=64, n_head_kv=1)
+    model = Model(write(shape, tmp_path / "wide.gguf"))
+    tokens, random = model.tokens(n_held + WINDOW), np.random.default_rng(0)
+    hidden = random.standard_normal((n_held, shape.n_embd), dtype=np.float32)
+    k, v = (random.standard_normal((n_held, 64)).astype(np.float16).view(np.uint8) for _ in range(2))
+    found = []
+    for n_ubatch in (512, 8):
+        with Context(model, n_held + 256, n_ubatch, creation=deferred_kv()) as context:
+            engine = Engine(context.pointer)
+            engine.restore(tokens[:n_held], 1, hidden)
+            engine.resume(n_held, tokens[n_held:], WINDOW, 0)
+            engine.put_kv(0, 0, k, v)
+            engine.run(0, 1, scores=True)
+            found.append(engine.scores(0))
+    model.close()
+    np.testing.assert_allclose(found[0].sum(axis=1), WINDOW, rtol=1e-3)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)

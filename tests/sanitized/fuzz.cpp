@@ -321,7 +321,10 @@ struct fuzz {
 
         if (status == LLAMA_LAYERWISE_STATUS_OK && chance(0.9)) {
             n_window = 16;
-            run_layers(0, info.il_held);
+            const int32_t middle = chance(0.5) ? integer(0, info.il_held) : info.il_held;
+
+            run_layers(0, middle);
+            run_layers(middle, info.il_held);
         }
     }
 
