@@ -107,7 +107,7 @@ void llama_layerwise::run_contrast(llama_layerwise_group & group, llama_layerwis
 
     if (!contrast.hidden.t && pass.il_end < pass.n_layer) {
         contrast.hidden.alloc(buft, ctx.model.hparams.n_embd, n);
-    } else if (contrast.hidden.t && ggml_backend_buffer_get_type(contrast.hidden.buf.get()) != buft) {
+    } else if (contrast.hidden.t && contrast.hidden.buft() != buft) {
         ggml_backend_sched_synchronize(ctx.sched.get());
         contrast.hidden = contrast.hidden.copy_to(buft);
     }

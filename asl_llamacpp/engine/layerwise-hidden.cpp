@@ -6,19 +6,28 @@
 #include <new>
 
 void llama_layerwise_hidden::alloc(ggml_backend_buffer_type_t buft, int64_t n_embd, int64_t n_tokens) {
-    ctx = llama_layerwise_make_ctx(1);
+    auto res = std::make_shared<data_t>();
 
-    t = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, n_embd, n_tokens);
-    ggml_set_name(t, "layerwise_hidden");
+    res->ctx = llama_layerwise_make_ctx(1);
 
-    buf.reset(ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft));
-    if (!buf) {
+    ggml_tensor * cur = ggml_new_tensor_2d(res->ctx.get(), GGML_TYPE_F32, n_embd, n_tokens);
+    ggml_set_name(cur, "layerwise_hidden");
+
+    res->buf.reset(ggml_backend_alloc_ctx_tensors_from_buft(res->ctx.get(), buft));
+    if (!res->buf) {
         throw std::bad_alloc();
     }
+
+    data = std::move(res);
+    t    = cur;
 }
 
 size_t llama_layerwise_hidden::bytes() const {
-    return buf ? ggml_backend_buffer_get_size(buf.get()) : 0;
+    return data ? ggml_backend_buffer_get_size(data->buf.get()) : 0;
+}
+
+ggml_backend_buffer_type_t llama_layerwise_hidden::buft() const {
+    return ggml_backend_buffer_get_type(data->buf.get());
 }
 
 llama_layerwise_hidden llama_layerwise_hidden::copy_to(ggml_backend_buffer_type_t buft) const {
@@ -30,23 +39,29 @@ llama_layerwise_hidden llama_layerwise_hidden::copy_to(ggml_backend_buffer_type_
     return res;
 }
 
-void llama_layerwise_hidden::copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const {
-    ggml_context_ptr ctx_view = llama_layerwise_make_ctx(2);
+static ggml_tensor * view_rows(ggml_context * ctx, ggml_tensor * t, int64_t i, int64_t n) {
+    ggml_tensor * res = ggml_view_2d(ctx, t, t->ne[0], n, t->nb[1], i*t->nb[1]);
 
-    ggml_tensor * from = ggml_view_2d(ctx_view.get(), t,     t->ne[0], n, t->nb[1],     i_src*t->nb[1]);
-    ggml_tensor * to   = ggml_view_2d(ctx_view.get(), dst.t, t->ne[0], n, dst.t->nb[1], i_dst*dst.t->nb[1]);
-
-    ggml_backend_view_init(from);
-    ggml_backend_view_init(to);
-
-    ggml_backend_tensor_copy(from, to);
-}
-
-llama_layerwise_hidden llama_layerwise_hidden::gather(ggml_backend_t backend, const std::vector<int32_t> & idxs) const {
-    llama_layerwise_hidden res;
-    res.alloc(ggml_backend_buffer_get_type(buf.get()), t->ne[0], idxs.size());
-
-    llama_layerwise_gather_rows(backend, t, res.t, t->nb[1], idxs);
+    if (ggml_backend_view_init(res) != GGML_STATUS_SUCCESS) {
+        throw std::bad_alloc();
+    }
 
     return res;
+}
+
+void llama_layerwise_hidden::copy_rows(int64_t i_src, llama_layerwise_hidden & dst, int64_t i_dst, int64_t n) const {
+    ggml_context_ptr ctx = llama_layerwise_make_ctx(2);
+
+    ggml_backend_tensor_copy(view_rows(ctx.get(), t, i_src, n), view_rows(ctx.get(), dst.t, i_dst, n));
+}
+
+void llama_layerwise_hidden::gather(
+        ggml_backend_t backend, const std::vector<int32_t> & idxs, llama_layerwise_hidden & dst, int64_t i_dst) const {
+    if (idxs.empty()) {
+        return;
+    }
+
+    ggml_context_ptr ctx = llama_layerwise_make_ctx(1);
+
+    llama_layerwise_gather_rows(backend, t, view_rows(ctx.get(), dst.t, i_dst, idxs.size()), t->nb[1], idxs);
 }

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 
+// what is shared may be larger than what is held by that part of it
+static constexpr int32_t MIN_SHARED = 4;
+
 void llama_layerwise::hold(int32_t n_held) {
     require_active();
 
@@ -33,8 +36,6 @@ void llama_layerwise::hold(int32_t n_held) {
 
     ctx.synchronize();
 
-    held = held_t();
-
     // the last group is joined with those before it when the next one comes, or at the end
     mem.join_last();
 
@@ -44,9 +45,21 @@ void llama_layerwise::hold(int32_t n_held) {
     res.tokens.assign(tokens.begin(), tokens.begin() + n_held);
 
     if (il_next < n_layer()) {
-        res.hidden.alloc(ggml_backend_buffer_get_type(hidden.buf.get()), hidden.t->ne[0], n_held);
+        if (n_held <= n_hidden_before()) {
+            res.hidden = hidden_before;
+        } else {
+            join_hidden();
+            res.hidden = hidden;
+        }
 
-        hidden.copy_rows(0, res.hidden, 0, n_held);
+        // shared with the prefill, which gathers from it or makes a copy before it overwrites it; but not much for nothing
+        if (res.hidden.t->ne[1] - n_held > n_held/MIN_SHARED) {
+            llama_layerwise_hidden part;
+            part.alloc(res.hidden.buft(), res.hidden.t->ne[0], n_held);
+
+            res.hidden.copy_rows(0, part, 0, n_held);
+            res.hidden = std::move(part);
+        }
     }
 
     held = std::move(res);
@@ -145,15 +158,7 @@ bool llama_layerwise::has_gap() const {
 void llama_layerwise::join_held() {
     ggml_backend_sched_synchronize(ctx.sched.get());
 
-    if (held.hidden.t) {
-        llama_layerwise_hidden res;
-        res.alloc(ggml_backend_buffer_get_type(held.hidden.buf.get()), held.hidden.t->ne[0], n_prompt);
-
-        held.hidden.copy_rows(0, res, 0, n_before);
-        hidden.copy_rows(0, res, n_before, tokens.size());
-
-        hidden = std::move(res);
-    }
+    hidden_before = held.hidden;
 
     tokens.insert(tokens.begin(), held.tokens.begin(), held.tokens.end());
 
@@ -174,6 +179,45 @@ void llama_layerwise::join_held() {
         if (!held.in_cache) {
             held = held_t();
         }
+    }
+}
+
+int64_t llama_layerwise::n_hidden_before() const {
+    return hidden_before.t ? n_prompt - hidden.t->ne[1] : 0;
+}
+
+void llama_layerwise::join_hidden() {
+    if (!hidden_before.t) {
+        return;
+    }
+
+    const int64_t n_first = n_hidden_before();
+
+    llama_layerwise_hidden res;
+    res.alloc(hidden.buft(), hidden.t->ne[0], n_prompt);
+
+    hidden_before.copy_rows(0, res, 0, n_first);
+    hidden.copy_rows(0, res, n_first, hidden.t->ne[1]);
+
+    hidden        = std::move(res);
+    hidden_before = llama_layerwise_hidden();
+}
+
+void llama_layerwise::place_hidden(int32_t il, bool is_last) {
+    const auto buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(il));
+
+    const auto is_elsewhere = [&] { return hidden.buft() != buft || (hidden.shares(held.hidden) && !is_last); };
+
+    if (!hidden_before.t && !is_elsewhere()) {
+        return;
+    }
+
+    ggml_backend_sched_synchronize(ctx.sched.get());
+
+    join_hidden();
+
+    if (is_elsewhere()) {
+        hidden = hidden.copy_to(buft);
     }
 }
 
@@ -281,7 +325,9 @@ void llama_layerwise::get_hidden(int32_t n_tokens, float * out, int64_t n_out) {
 
     const auto & from = active ? hidden : held.hidden;
 
-    if (!from.t || n_tokens < 1 || n_tokens > from.t->ne[1]) {
+    const int32_t n_there = active ? n_prompt : (int32_t) held.tokens.size();
+
+    if (!from.t || n_tokens < 1 || n_tokens > n_there) {
         llama_layerwise_invalid("there are no hidden states of " + std::to_string(n_tokens) + " tokens");
     }
     if (out == nullptr || n_out != n_tokens*from.t->ne[0]) {
@@ -290,7 +336,14 @@ void llama_layerwise::get_hidden(int32_t n_tokens, float * out, int64_t n_out) {
 
     ctx.synchronize();
 
-    ggml_backend_tensor_get(from.t, out, 0, n_out*sizeof(float));
+    const int64_t n_first = active ? std::min<int64_t>(n_hidden_before(), n_tokens) : 0;
+
+    if (n_first > 0) {
+        ggml_backend_tensor_get(hidden_before.t, out, 0, n_first*from.t->nb[1]);
+    }
+    if (n_first < n_tokens) {
+        ggml_backend_tensor_get(from.t, out + n_first*from.t->ne[0], 0, (n_tokens - n_first)*from.t->nb[1]);
+    }
 }
 
 //

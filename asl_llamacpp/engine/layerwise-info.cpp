@@ -17,7 +17,7 @@ llama_layerwise_info llama_layerwise::info() const {
         /*.n_groups      =*/ (int32_t) mem.get_groups().size(),
         /*.kv_bytes      =*/ mem.bytes(),
         /*.kv_bytes_peak =*/ mem.bytes_peak(),
-        /*.hidden_bytes  =*/ hidden.bytes(),
+        /*.hidden_bytes  =*/ hidden.shares(held.hidden) ? 0 : hidden.bytes(),
         /*.n_grow        =*/ mem.n_grow(),
         /*.n_held        =*/ (int32_t) held.tokens.size(),
         /*.il_held       =*/ held.il,

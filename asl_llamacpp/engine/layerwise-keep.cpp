@@ -6,6 +6,8 @@
 #include "llama-context.h"
 #include "llama-model.h"
 
+#include <algorithm>
+
 std::vector<int32_t> llama_layerwise::indices_of(const int32_t * positions, int32_t n) const {
     if (positions == nullptr || n < n_window) {
         llama_layerwise_invalid("fewer positions than the observation window has");
@@ -54,7 +56,24 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
 
     if (hidden.t) {
         ggml_backend_sched_synchronize(ctx.sched.get());
-        hidden = hidden.gather(backend_of(ggml_backend_buffer_get_type(hidden.buf.get())), idxs);
+
+        const int32_t n_first = n_hidden_before();
+        const auto    middle  = std::lower_bound(idxs.begin(), idxs.end(), n_first);
+        const auto    backend = backend_of(hidden.buft());
+
+        std::vector<int32_t> rest(middle, idxs.end());
+        for (auto & i : rest) {
+            i -= n_first;
+        }
+
+        llama_layerwise_hidden res;
+        res.alloc(hidden.buft(), hidden.t->ne[0], n);
+
+        hidden_before.gather(backend, std::vector<int32_t>(idxs.begin(), middle), res, 0);
+        hidden.gather(backend, rest, res, n - rest.size());
+
+        hidden        = std::move(res);
+        hidden_before = llama_layerwise_hidden();
     }
 
     for (int32_t i = 0; i < n; ++i) {

@@ -267,7 +267,8 @@ void llama_layerwise::reset(bool clear_memory) {
     tokens.clear();
     pos.clear();
 
-    contrast = contrast_t();
+    contrast      = contrast_t();
+    hidden_before = llama_layerwise_hidden();
 
     hidden = llama_layerwise_hidden();
     mask   = llama_layerwise_mask();

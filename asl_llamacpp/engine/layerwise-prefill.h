@@ -68,6 +68,8 @@ struct llama_layerwise {
     int32_t n_headroom = 0;
     int32_t il_next    = 0;
 
+    // of the tokens: those of the document, as it holds them, if the others have just caught up with it, and the rest
+    llama_layerwise_hidden hidden_before;
     llama_layerwise_hidden hidden;
     llama_layerwise_mask   mask;
     llama_layerwise_inputs inputs;
@@ -112,6 +114,9 @@ struct llama_layerwise {
     static void set_one_output(llama_context & ctx);
 
     void check();
+
+    // see llama_layerwise_compute_bytes
+    static void compute_bytes(llama_context * ctx, int32_t n_window, int32_t n_scored, uint64_t & n_device, uint64_t & n_host);
 
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void set_contrast(int32_t n_seen, const llama_token * tokens, int32_t n_tokens);
@@ -196,8 +201,18 @@ private:
     // move the document's cells out of the cache; false if they are not all there
     bool move_aside();
 
-    // the hidden states of the document, followed by those of the tokens that have caught up
+    // the tokens have caught up with the document, and go on together with its
     void join_held();
+
+    // rows of hidden_before that are those of tokens
+    int64_t n_hidden_before() const;
+
+    // one tensor for all tokens
+    void join_hidden();
+
+    // the same where layer il is, so that they cross to another device once, not with every layer there; and not the
+    // document's own, which a run that does not end at the last layer would overwrite
+    void place_hidden(int32_t il, bool is_last);
 
     llama_ubatch make_ubatch(const llama_token * tokens, const llama_pos * pos, size_t n, llama_seq_id seq_id, bool output) const;
 
@@ -237,6 +252,12 @@ private:
 
     // by layer: which kinds of operations were found to be there
     std::map<int32_t, uint32_t> placed;
+
+    // for compute_bytes: the largest graph with scores, and the sizes it needs, of each backend
+    ggml_cgraph * build_scored(
+            llama_layerwise_pass & pass, int32_t n_window, int32_t n_scored, ggml_context * outside, ggml_backend_buffer_t buf);
+
+    void add_scored(int32_t n_window, int32_t n_scored, std::vector<size_t> & sizes);
 
     // make room for the largest graph of a run, so that the ubatches follow each other without waiting for the device
     void reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output);

@@ -196,14 +196,10 @@ void llama_layerwise::run_ubatches(
     const size_t n_tokens = tokens.size();
     const size_t n_ubatch = ctx.cparams.n_ubatch;
 
-    // the hidden states follow the layers, so that they cross to another device once, not with every layer there
-    ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(hidden.t ? il_begin : il_end - 1));
-
-    if (!hidden.t && il_end < n_layer()) {
-        hidden.alloc(buft, ctx.model.hparams.n_embd, n_tokens);
-    } else if (hidden.t && ggml_backend_buffer_get_type(hidden.buf.get()) != buft) {
-        ggml_backend_sched_synchronize(ctx.sched.get());
-        hidden = hidden.copy_to(buft);
+    if (hidden.t) {
+        place_hidden(il_begin, il_end == n_layer());
+    } else if (il_end < n_layer()) {
+        hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1)), ctx.model.hparams.n_embd, n_tokens);
     }
 
     llama_layerwise_pass pass;

@@ -270,6 +270,52 @@ def test_layers_with_a_ring_of_cells_take_one_run(load_model: LoadModel) -> None
         engine.end()
 
 
+@pytest.mark.parametrize("n_more", [-30, 0, 20])
+def test_hidden_states_are_those_of_the_whole_prompt(load_model: LoadModel, n_more: int) -> None:
+    """Read, held with fewer or more tokens than before, gathered and run further, bit for bit as from scratch."""
+    model, il, n = load_model("tiny-llama"), 2, N_HELD + n_more
+    tokens = model.tokens(N_HELD + 3 * N_ASKED + 8)
+    first, second, third = prompts(tokens)
+    third = np.concatenate([second[:n], third[N_HELD:]])
+    with (
+        Context(model, 512, N_HELD, creation=deferred_kv()) as context,
+        Context(model, 512, N_HELD, creation=deferred_kv()) as other,
+    ):
+        engine, scratch = Engine(context.pointer), Engine(other.pointer)
+        engine.begin(first, WINDOW, headroom=8)
+        engine.run(0, il)
+        engine.hold(N_HELD)
+        engine.run(il, model.n_layer)
+        engine.end()
+        engine.resume(N_HELD, second[N_HELD:], WINDOW, headroom=8)
+        scratch.begin(second, WINDOW, headroom=8)
+        states = np.empty((2, N, 64), dtype=np.float32)
+        for one, found in zip((engine, scratch), states, strict=True):
+            one.run(0, il)
+            one.get_hidden(found)
+            part = np.empty((N_HELD // 2, 64), dtype=np.float32)
+            one.get_hidden(part)
+            assert part.tobytes() == found[: N_HELD // 2].tobytes()
+            one.hold(n)
+            one.keep(some_of(1))
+            one.run(il, model.n_layer)
+            one.end()
+            held = np.empty((n, 64), dtype=np.float32)
+            one.get_hidden(held)
+            assert held.tobytes() == found[:n].tobytes()
+            with pytest.raises(ValueError, match="no hidden states of"):
+                one.get_hidden(np.empty((n + 1, 64), dtype=np.float32))
+        assert states[0].tobytes() == states[1].tobytes()
+        assert context.logits().tobytes() == other.logits().tobytes()
+        for one in (engine, scratch):
+            one.resume(n, third[n:], WINDOW, headroom=8)
+            one.run(0, il)
+            one.run(il, il + 1)  # all of them, in one tensor again
+            one.run(il + 1, model.n_layer)
+            one.end()
+        assert context.logits().tobytes() == other.logits().tobytes()
+
+
 def test_the_document_goes_deeper_when_asked_to(load_model: LoadModel) -> None:
     model = load_model("tiny-llama")
     tokens = model.tokens(N_HELD + 3 * N_ASKED + 8)

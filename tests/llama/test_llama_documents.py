@@ -137,6 +137,6 @@ def test_memory_is_that_of_the_larger_prompt() -> None:
         assert llm._engine is not None
         info = llm._engine.info()
         sizes.add((info.kv_bytes, info.n_groups))
-        assert info.held_bytes == info.n_held * N_EMBD * 4
+        assert info.n_held <= info.held_bytes / (N_EMBD * 4) <= 1.25 * info.n_held
     assert len({groups for _, groups in sizes}) == 1
     assert max(size for size, _ in sizes) <= 1.6 * min(size for size, _ in sizes)
