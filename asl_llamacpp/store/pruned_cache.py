@@ -288,7 +288,8 @@ class PrunedCache:
     def _n_free(self) -> int:
         """Tokens that every layer has cells for."""
         layers = [self.engine.layer(il) for il in range(len(self.shape.layers))]
-        return min((layer.n_cells_max - layer.n_cells for layer in layers if not layer.is_swa), default=self.shape.n_ctx)
+        free = (layer.n_cells_max - layer.n_cells for layer in layers if not layer.is_swa)
+        return min(free, default=self.shape.n_ctx)
 
     def make_room(self, n_past: int, n_tokens: int) -> None:
         """Room for `n_tokens` more than the `n_past` that are there, and for the answer if there is memory for it.
