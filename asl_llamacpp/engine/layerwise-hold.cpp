@@ -148,7 +148,7 @@ void llama_layerwise::deepen(int32_t n_headroom_inp) {
     start(tokens_held.data(), tokens_held.size(), 0, 1, n_headroom_inp);
 
     il_next = held.il;
-    hidden  = held.hidden.copy_to(ggml_backend_buffer_get_type(held.hidden.buf.get()));
+    hidden  = held.hidden.copy_to(held.hidden.buft());
 }
 
 bool llama_layerwise::has_gap() const {
