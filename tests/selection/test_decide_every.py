@@ -72,12 +72,3 @@ def test_the_selection_comes_with_the_next_pause(
         assert later.reason == f"{first.reason} at layer {first.layer}"
     source = max(layer for layer in scored if layer <= later.layer)
     np.testing.assert_array_equal(later.positions, selected_positions(sums[source][:-WINDOW], K - WINDOW, WINDOW))
-
-
-def test_a_document_that_is_deeper_is_decided_about_where_it_is() -> None:
-    """Its layers have run in any case."""
-    sums = np.random.default_rng(0).random((N_LAYER, N_TOKENS), dtype=np.float32)
-    selector = Selector(made(tau=9, decide_every=4), N_TOKENS)
-    selector.earliest = 5
-    decisions = [selector.observe(layer, sums[layer][np.newaxis]) for layer in range(1, 6)]
-    assert [decision and decision.layer for decision in decisions] == [None, None, None, None, 5]
