@@ -138,12 +138,13 @@ def asked_again(model: Model, tokens: list[int], n_question: int) -> float:
     return time.perf_counter() - start
 
 
-def rehearse(options: str) -> None:
+def rehearse(options: str, library: str) -> None:
     """Put the models of this process on the software GPU of the tests."""
+    if library != "stock":
+        import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
+
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
     from software_gpu import for_every_model
-
-    import asl_llamacpp  # noqa: F401  first: it chooses the library that llama_cpp loads
 
     for_every_model(options).__enter__()
 
@@ -153,7 +154,7 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     task["tokens"] = json.loads(sys.stdin.readline())
     if task.get("software_gpu"):
-        rehearse(task["software_gpu"])
+        rehearse(task["software_gpu"], task["library"])
     model = LlamaModel(task)
     model.llm.eval(task["tokens"][:512])  # warm up
     print(json.dumps({"ready": True}), flush=True)
