@@ -10,6 +10,7 @@ the pinned backends' supports_op functions ask of it. The quotes were compared w
     soft_max      the same, with leading rows of a f16 (or f32) mask: contiguous; sinks f32
     add           of views of its rows, halves of the window: f32, rows contiguous
     cont          of a view of one row a head: f32
+    pool_2d       averages and maxima of the heads' rows: f32, contiguous
     cpy           of a layer's output to rows of the hidden states: f32 to f32, both contiguous
 
 If the pin moves and a quote changes, compare again.
@@ -31,6 +32,7 @@ NODES = {
     "ggml_cont": "CONT",
     "ggml_cpy": "CPY",
     "ggml_mul_mat": "MUL_MAT",
+    "ggml_pool_2d": "POOL_2D",
     "ggml_reshape_2d": "RESHAPE",
     "ggml_scale": "SCALE",
     "ggml_soft_max_ext": "SOFT_MAX",
@@ -55,6 +57,7 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": ALWAYS,
         "CPY": None,
         "MUL_MAT": None,
+        "POOL_2D": ALWAYS,
         "RESHAPE": ALWAYS,
         "SCALE": "return (op->src[0]->type == GGML_TYPE_F32 ||",
         "SOFT_MAX": ALWAYS,
@@ -67,6 +70,7 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": None,
         "CPY": None,
         "MUL_MAT": None,
+        "POOL_2D": "return op->src[0]->type == GGML_TYPE_F32;",
         "RESHAPE": ALWAYS,
         "SCALE": f"return ggml_is_contiguous_rows(op->src[0]) && {F32_OR_F16};",
         "SOFT_MAX": "return has_simdgroup_reduction && ggml_is_contiguous_rows(op->src[0]);",
@@ -78,6 +82,7 @@ ADMITTED: dict[str, dict[str, str | None]] = {
         "CONT": None,
         "CPY": None,
         "MUL_MAT": None,
+        "POOL_2D": "return ggml_is_contiguous(op->src[0]) && op->src[0]->type == GGML_TYPE_F32;",
         "RESHAPE": ALWAYS,
         "SCALE": "return ggml_is_contiguous(op->src[0]) && op->src[0]->type == GGML_TYPE_F32;",
         "SOFT_MAX": "return ggml_is_contiguous(op->src[0]) && op->src[0]->type == GGML_TYPE_F32 && "
