@@ -14,6 +14,9 @@ F16 = int(GGMLQuantizationType.F16)
 CELLS_PAD = 256
 """Cells are allocated in multiples of this."""
 
+RING_MARGIN = 64
+"""Cells beyond a sliding window that a document's state has of its layers, so that it may end some tokens earlier."""
+
 _ALIGNMENT = 256
 """Bytes: no backend aligns tensors more coarsely."""
 
@@ -177,3 +180,12 @@ def usage(shape: KVShape, one: Pass, headroom: int, by_host: bool = False) -> Us
             peak = max(peak, sum(sizes) + kept)
             sizes[i] = kept
     return Usage(tuple(cells), sum(sizes), peak, waiting)
+
+
+def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:
+    """Bytes of a document's state: the KV of `n_tokens` tokens in the first `il` layers, and their hidden states."""
+    size = 0 if il == len(shape.layers) else 4 * n_embd * n_tokens
+    for i, layer in enumerate(shape.layers[:il]):
+        ring = layer.n_swa > 0 and not shape.swa_full
+        size += shape.cell_bytes(i) * (min(n_tokens, layer.n_swa + RING_MARGIN) if ring else n_tokens)
+    return size

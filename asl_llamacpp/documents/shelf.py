@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..budget.kv_shape import KVShape
+from ..budget.kv_shape import KVShape, state_bytes
 from ..budget.text import BudgetError, size_text
-from ..prefill.document_state import DocumentState, state_bytes
+from ..prefill.document_state import DocumentState
 from ..sources import Source, read_source, text_source
 from ..store.entry import KnownDocument
 from .document import Document

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..budget.kv_shape import KVShape
+from ..budget.kv_shape import RING_MARGIN, KVShape
 from ..engine.binding import Engine
 from ..engine.kinds import Bytes
 from ..selection.arrays import Floats, Ints
@@ -39,9 +39,6 @@ class InRam:
 
 
 in_ram = InRam()
-
-RING_MARGIN = 64
-"""Cells that a sliding window's layer keeps beyond its window, so that the document may end some tokens earlier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,12 +200,3 @@ class StateCopier:
         short.hidden = None if short.hidden is None else keep(short.hidden)
         self.state = short
         self._gather()
-
-
-def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:
-    """Bytes of the state of `n_tokens` tokens after `il` layers."""
-    size = 0 if il == len(shape.layers) else 4 * n_embd * n_tokens
-    for i, layer in enumerate(shape.layers[:il]):
-        ring = layer.n_swa > 0 and not shape.swa_full
-        size += shape.cell_bytes(i) * (min(n_tokens, layer.n_swa + RING_MARGIN) if ring else n_tokens)
-    return size

@@ -69,6 +69,7 @@ class PrefillReport:
     host_bytes         K and V that waited in the host's memory for the selection, all layers together
     seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression",
                        "copying" (a document's state, or layers to the host and back) and "second"
+    notes              what will not go as one might expect: a document's state that is larger than `document_limit`
     """
 
     policy: str
@@ -95,6 +96,7 @@ class PrefillReport:
     host_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     calibration: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def n_selected(self) -> int:
@@ -133,7 +135,8 @@ class PrefillReport:
             "KV peak": _size(self.peak_kv_bytes) + waited,
             "seconds": ", ".join(f"{phase} {value:.2f}" for phase, value in self.seconds.items()),
         }
-        return "\n".join(f"{title:<10} {text or '-'}" for title, text in rows.items())
+        lines = [*rows.items(), *(("note", note) for note in self.notes)]
+        return "\n".join(f"{title:<10} {text or '-'}" for title, text in lines)
 
 
 def _percent(part: int, whole: int, form: str) -> str:

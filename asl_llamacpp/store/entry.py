@@ -37,6 +37,7 @@ class Entry:
 
     pinned: it was read, so these tokens are the document; otherwise what prompts turn out to share
     neutral: what a turn that asks nothing looks at, see `Contrast.found`
+    told: that its state is larger than the limit
     """
 
     tokens: Ints
@@ -47,6 +48,7 @@ class Entry:
     parked: int | None = None
     parked_il: int = 0
     neutral: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    told: bool = False
 
 
 class Compared:

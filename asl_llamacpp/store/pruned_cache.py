@@ -216,6 +216,7 @@ class PrunedCache:
             document = self._without_copy(document)
             report = prefill(*arguments, document=document, contrast=contrast, by_host=by_host)
         self.store.prefilled(entry, document, tokens)
+        report.notes = self.store.take_notes()
         report.policy = str(self.policy)
         report.limit_bytes = planned.limit
         if planned.limit is not None and report.kv_bytes > planned.limit:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..budget.kv_shape import KVShape
+from ..budget.kv_shape import KVShape, state_bytes
 from ..budget.text import BudgetError, size_text
 from ..engine.binding import Engine
-from ..prefill.document_state import DocumentState, StateCopier, in_ram, state_bytes
+from ..prefill.document_state import DocumentState, StateCopier, in_ram
 from ..prefill.known import Keep, Known
 from ..selection.arrays import Ints
 from .entry import Compared, Entry, KnownDocument
@@ -51,6 +51,8 @@ class DocumentStore:
         self._compared = Compared()
         self._folder = folder
         self._numbers = count()
+        self._notes: list[str] = []
+        self._told = False
 
     @property
     def active(self) -> Entry | None:
@@ -267,14 +269,39 @@ class DocumentStore:
     def _too_large(self, entry: Entry | None, size: int) -> bool:
         if size <= self.limit:
             return False
+        note = self._limit_note(entry, size)
         if entry is not None and entry.pinned:
-            warnings.warn(
-                f"the state of {entry.name} takes {size} bytes, more than document_limit={self.limit}: it is not kept, "
-                "and the next question may have to prefill the document again",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+            warnings.warn(note, RuntimeWarning, stacklevel=3)
+        self._tell(entry, note)
         return True
+
+    def _limit_note(self, entry: Entry | None, size: int) -> str:
+        name = "this prompt" if entry is None or entry.name is None else entry.name
+        return (
+            f"the state of {name} takes {size_text(size)}, more than document_limit={size_text(self.limit)}: it is not "
+            "kept when another prompt comes, and the next question then costs a prefill; raise document_limit"
+        )
+
+    def _tell(self, entry: Entry | None, note: str) -> None:
+        """Once for each document that was read, and once for all beginnings of prompts; 0 was meant so."""
+        told = self._told if entry is None or not entry.pinned else entry.told
+        if told or self.limit == 0:
+            return
+        if entry is None or not entry.pinned:
+            self._told = True
+        else:
+            entry.told = True
+        self._notes.append(note)
+
+    def take_notes(self) -> list[str]:
+        """What the report of the present prompt should say, because nobody else will."""
+        entry = self.active
+        if entry is not None:
+            size = state_bytes(self.shape, self.n_embd, len(entry.tokens), self.layers(entry))
+            if size > self.limit:
+                self._tell(entry, self._limit_note(entry, size))
+        notes, self._notes = self._notes, []
+        return notes
 
     def _drop(self, entry: Entry) -> None:
         if entry.parked is not None:

@@ -154,6 +154,23 @@ def test_no_room_for_any_document() -> None:
     assert report_of(llm).reused == 0
 
 
+@pytest.mark.parametrize("settings", [{}, {"kv_budget": 128}], ids=["held", "copied"])
+def test_a_document_beyond_the_limit_is_told_of_once(settings: dict[str, Any]) -> None:
+    """Nothing is dropped silently: the report says so before another prompt comes. Each is of 3.4 MiB or more."""
+    llm = load(kv_policy=PRUNE, document_min=200, document_limit="3MiB", **settings)
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
+    (note,) = report_of(llm).notes
+    assert "state of this prompt takes" in note and "3.0 MiB" in note and "raise document_limit" in note
+    assert f"note       {note}" in str(report_of(llm)) and report_of(llm).to_dict()["notes"] == [note]
+    greedy(llm, DOCUMENTS[1] + QUESTIONS[0], 1)
+    assert report_of(llm).notes == []
+    greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
+    assert report_of(llm).reused == 0
+    roomy = load(kv_policy=PRUNE, document_min=200, **settings)
+    greedy(roomy, DOCUMENTS[0] + QUESTIONS[0], 1)
+    assert report_of(roomy).notes == []
+
+
 def test_a_full_disk_costs_the_state_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(spool: object, array: object) -> object:
         raise OSError(28, "No space left on device")
