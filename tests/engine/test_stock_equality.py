@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from places import HELPERS, ROOT
 from raw_llama import F16, Q8_0, Context, LoadModel, Model
 
-from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.binding import MAX_SCORED, Engine, deferred_kv
 from asl_llamacpp.engine.library import LIB_DIR
 
 STOCK_LIB = Path(os.environ.get("ASL_STOCK_LIB", ROOT / "build" / "native" / "stock" / "lib"))
@@ -92,13 +93,13 @@ class Pair:
         return self.f16.decode(tokens[:n])[None]
 
     def layerwise(self, tokens: NDArray[np.int32], n: int, groups: list[int], scores: bool) -> NDArray[np.float32]:
-        """The same from a layer-wise prefill that runs groups[0] layers, then groups[1], ... and all that are left."""
+        """The same from a layer-wise prefill that runs groups[0] layers, then groups[1], ... and then as many as may be."""
         self.engine.begin(tokens[:n], min(WINDOW, n), headroom=0)
-        il = 0
-        for size in [*groups, self.n_layer]:
-            if il < self.n_layer:
-                self.engine.run(il, min(il + size, self.n_layer), scores)
-                il += size
+        il, sizes = 0, chain(groups, repeat(MAX_SCORED if scores else self.n_layer))
+        while il < self.n_layer:
+            end = min(il + next(sizes), self.n_layer)
+            self.engine.run(il, end, scores)
+            il = end
         self.engine.end()
         return np.concatenate([self.layered.logits()[None], self.layered.decode_each(tokens[n:], n)])
 

@@ -28,7 +28,7 @@ def runs(policy: Policy, known: int = 0, watch: int | None = None, swa_period: i
     )
     document = KEEP_NOTHING if watch is None else Keep(watch=watch)
     state = NOTHING_KNOWN if known == 0 else Known(n=5000, il=known)
-    prefill = _Prefill(engine, policy.resolve(N_LAYER), range(9000), 256, None, None, state, document, None)
+    prefill = _Prefill(engine, policy.resolve(N_LAYER), range(9000), 256, None, None, state, document, None, False)
     found = []
     while prefill.il < N_LAYER:
         end = prefill.next_end()
