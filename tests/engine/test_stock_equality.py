@@ -93,7 +93,7 @@ class Pair:
         return self.f16.decode(tokens[:n])[None]
 
     def layerwise(self, tokens: NDArray[np.int32], n: int, groups: list[int], scores: bool) -> NDArray[np.float32]:
-        """The same from a layer-wise prefill that runs groups[0] layers, then groups[1], ... and then as many as may be."""
+        """The same from a layer-wise prefill of groups[0] layers, then groups[1], ... and then of as many as may be."""
         self.engine.begin(tokens[:n], min(WINDOW, n), headroom=0)
         il, sizes = 0, chain(groups, repeat(MAX_SCORED if scores else self.n_layer))
         while il < self.n_layer:
