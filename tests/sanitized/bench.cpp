@@ -78,7 +78,7 @@ void bench::prefill(bool compress) {
 
         std::vector<float> sums(n_head*n);
 
-        const llama_layerwise_scores scores = { il, il % 3, LLAMA_LAYERWISE_COMBINING_EACH, 1, nullptr, 0, sums.data(), n_head*n };
+        const llama_layerwise_scores scores = { il, il % 3, LLAMA_LAYERWISE_COMBINING_EACH, 1, nullptr, 0, sums.data(), n_head*n, nullptr, 0 };
 
         CHECK(llama_layerwise_run(ctx, il, il + 1, &scores, scored ? 1 : 0) == LLAMA_LAYERWISE_STATUS_OK);
 
