@@ -60,12 +60,7 @@ void llama_layerwise::set_contrast(int32_t n_seen, const llama_token * tokens_in
             + " tokens, and fit n_ctx = " + std::to_string(ctx.cparams.n_ctx_seq) + " behind the prompt");
     }
 
-    const int32_t n_vocab = ctx.model.vocab.n_tokens();
-    for (int32_t i = 0; i < n_tokens; ++i) {
-        if (tokens_inp[i] < 0 || tokens_inp[i] >= n_vocab) {
-            llama_layerwise_invalid("token " + std::to_string(i) + " of the contrast is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
-        }
-    }
+    check_vocabulary(tokens_inp, n_tokens, " of the contrast");
 
     // a ring of cells holds a ubatch more than the window
     if (mem.has_rings() && n_prompt - n_seen + n_tokens > n_ubatch) {
@@ -79,10 +74,8 @@ void llama_layerwise::set_contrast(int32_t n_seen, const llama_token * tokens_in
 
     n_headroom = std::max(n_headroom, n_tokens);
 
-    if (n_before > 0 && held.in_cache && !mem.reopen(held.il, n_before, tokens.size(), n_headroom)) {
-        held = held_t();
-
-        llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_FAILED, "cells of the held tokens are gone");
+    if (n_before > 0) {
+        reopen_held(n_before, tokens.size(), n_headroom);
     }
 
     contrast = std::move(res);

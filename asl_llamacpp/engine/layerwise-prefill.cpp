@@ -112,6 +112,16 @@ void llama_layerwise::check() {
     check_devices();
 }
 
+void llama_layerwise::check_vocabulary(const llama_token * tokens_inp, int32_t n_tokens, const char * of_what) const {
+    const int32_t n_vocab = ctx.model.vocab.n_tokens();
+
+    for (int32_t i = 0; i < n_tokens; ++i) {
+        if (tokens_inp[i] < 0 || tokens_inp[i] >= n_vocab) {
+            llama_layerwise_invalid("token " + std::to_string(i) + of_what + " is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
+        }
+    }
+}
+
 void llama_layerwise::check_tokens(
         const llama_token * tokens_inp, int32_t n_tokens, int32_t n_before_inp, int32_t n_window_inp, int32_t n_headroom_inp) const {
     const auto & cparams = ctx.cparams;
@@ -132,12 +142,7 @@ void llama_layerwise::check_tokens(
         llama_layerwise_invalid("the headroom must not be negative");
     }
 
-    const int32_t n_vocab = ctx.model.vocab.n_tokens();
-    for (int32_t i = 0; i < n_tokens; ++i) {
-        if (tokens_inp[i] < 0 || tokens_inp[i] >= n_vocab) {
-            llama_layerwise_invalid("token " + std::to_string(i) + " is " + std::to_string(tokens_inp[i]) + ", outside of the vocabulary");
-        }
-    }
+    check_vocabulary(tokens_inp, n_tokens, "");
 
     if (cparams.embeddings || !cparams.causal_attn) {
         llama_layerwise_fail(LLAMA_LAYERWISE_STATUS_UNSUPPORTED, "embeddings and non-causal attention need every token's output");

@@ -187,6 +187,8 @@ private:
     // of these positions among the present tokens; they must increase, be among them and include the window
     std::vector<int32_t> indices_of(const int32_t * positions, int32_t n) const;
 
+    void check_vocabulary(const llama_token * tokens, int32_t n_tokens, const char * of_what) const;
+
     // what begin and resume check, reserve and set alike
     void check_tokens(const llama_token * tokens, int32_t n_tokens, int32_t n_before, int32_t n_window, int32_t n_headroom) const;
     void reserve();

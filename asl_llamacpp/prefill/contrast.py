@@ -26,16 +26,12 @@ class Contrast:
 
 
 class Contrasting:
-    """A contrast during one prefill.
-
-    added   float32 [n_prompt - window]: what the question adds to the contrast's attention, at the latest layer that
-            was looked at; None before any was
-    """
+    """A contrast during one prefill."""
 
     def __init__(self, engine: Engine, contrast: Contrast, window: int, kernel: int, heads: Heads) -> None:
         self.engine, self.contrast = engine, contrast
         self.window, self.kernel, self.heads = window, kernel, heads
-        self.added: Floats | None = None
+        self._latest: tuple[Floats, Floats] | None = None
         self._only: int | None = None
 
     def begin(self, only: int | None) -> None:
@@ -56,7 +52,17 @@ class Contrasting:
             neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share)
         if il == self._only:
             self.contrast.found[key] = neutral
-        sums = self.engine.scores(il)
-        scores = sums if sums.ndim == 1 else token_scores(sums, self.window, self.kernel, self.heads)
-        self.added = less(scores, neutral)
+        self._latest = self.engine.scores(il), neutral
         return neutral
+
+    @property
+    def added(self) -> Floats | None:
+        """What the question adds to the contrast's attention at the latest layer that was looked at.
+
+        float32 [n_prompt - window]; None before any was.
+        """
+        if self._latest is None:
+            return None
+        sums, neutral = self._latest
+        scores = sums if sums.ndim == 1 else token_scores(sums, self.window, self.kernel, self.heads)
+        return less(scores, neutral)

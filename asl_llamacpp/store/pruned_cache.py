@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -204,17 +205,18 @@ class PrunedCache:
         contrast = self._contrast(entry, len(tokens))
         headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
+        run = partial(prefill, *arguments, contrast=contrast, by_host=by_host)
         try:
-            report = prefill(*arguments, known=known, document=document, contrast=contrast, by_host=by_host)
+            report = run(known=known, document=document)
         except EngineError:
             if known.n == 0:
                 raise  # else what was known is lost
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document, contrast=contrast, by_host=by_host)
+            report = run(document=document)
         if known.n > 0 and planned.limit is not None and report.kv_bytes > planned.limit:
             # the document's cells were allocated for a longer prompt
             document = self._without_copy(document)
-            report = prefill(*arguments, document=document, contrast=contrast, by_host=by_host)
+            report = run(document=document)
         self.store.prefilled(entry, document, tokens)
         report.notes = self.store.take_notes()
         report.policy = str(self.policy)

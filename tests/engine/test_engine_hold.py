@@ -52,9 +52,7 @@ def test_questions_equal_prompts_from_scratch(load_model: LoadModel, name: str, 
     ):
         engine = Engine(context.pointer)
         first, *rest = prompts(tokens)
-        engine.begin(first, WINDOW, headroom=8)
-        engine.run(0, il)
-        engine.hold(N_HELD)
+        read(engine, first, il)
         engine.keep(some_of(0))
         engine.run(il, model.n_layer)
         engine.end()
@@ -77,6 +75,13 @@ def test_questions_equal_prompts_from_scratch(load_model: LoadModel, name: str, 
             assert [engine.layer(i).n_cells for i in range(model.n_layer)] == [
                 Engine(other.pointer).layer(i).n_cells for i in range(model.n_layer)
             ]
+
+
+def read(engine: Engine, prompt: Tokens, il: int) -> None:
+    """Run a prompt through the first `il` layers, and hold what others begin with."""
+    engine.begin(prompt, WINDOW, headroom=8)
+    engine.run(0, il)
+    engine.hold(N_HELD)
 
 
 HostState = tuple[int, list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]], NDArray[np.float32] | None]
@@ -195,9 +200,7 @@ def test_layers_from_the_host_may_be_compressed(load_model: LoadModel) -> None:
         Context(model, 512, N_HELD, creation=deferred_kv()) as other,
     ):
         engine, scratch = Engine(context.pointer), Engine(other.pointer)
-        engine.begin(first, WINDOW, headroom=8)
-        engine.run(0, il)
-        engine.hold(N_HELD)
+        read(engine, first, il)
         state = to_host(engine, model, N_HELD, il, swa_full=True)
         _, layers, hidden = state
         engine.abort()
@@ -282,9 +285,7 @@ def test_hidden_states_are_those_of_the_whole_prompt(load_model: LoadModel, n_mo
         Context(model, 512, N_HELD, creation=deferred_kv()) as other,
     ):
         engine, scratch = Engine(context.pointer), Engine(other.pointer)
-        engine.begin(first, WINDOW, headroom=8)
-        engine.run(0, il)
-        engine.hold(N_HELD)
+        read(engine, first, il)
         engine.run(il, model.n_layer)
         engine.end()
         engine.resume(N_HELD, second[N_HELD:], WINDOW, headroom=8)
