@@ -1,1 +1,0 @@
-"""A model and a document, found and opened for a command."""
