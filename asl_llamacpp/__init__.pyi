@@ -11,7 +11,7 @@ from .engine.version import __version__
 from .files.asldoc import DocumentFileError, DocumentMismatchError
 from .files.fingerprint import StateMismatchError
 from .llama.llama import Llama
-from .opening.document import EXAMPLE
+from .llama.opening import EXAMPLE
 from .policies import ASL, ASL2Pass, FastKV, Full, GemFilter, Policy, SnapKV, parse_policy
 from .prefill.report import PrefillReport, Progress
 from .store.entry import KnownDocument

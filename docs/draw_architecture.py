@@ -30,7 +30,7 @@ class Step:
 DOWN = (
     Step("cli", "a file and a question come in"),
     Step("sources", "the file becomes text, with pages and sections"),
-    Step("opening", "tokens are counted, a context is fitted, the model is opened"),
+    Step("llama", "tokens are counted, a context is fitted, the model is opened"),
     Step("documents", "the document in its chat template becomes the prompt's tokens"),
     Step("llama", "a long prompt is not evaluated as llama-cpp-python would"),
     Step("store", "does it begin with a document that is known?"),

@@ -21,7 +21,7 @@ import tiny_models
 from pruned_prefill import Logits, Prefill, untouched_answer
 from raw_llama import LoadModel, Model
 
-from asl_llamacpp.opening.models import default_model
+from asl_llamacpp.llama.models import default_model
 
 # how long an example takes says nothing where other programs keep the machine busy
 hypothesis.settings.register_profile(

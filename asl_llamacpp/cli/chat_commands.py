@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..documents.answer import Answer
 from ..files.calibration import calibrated
-from ..opening.document import SAVED_SUFFIX
+from ..llama.opening import SAVED_SUFFIX
 from .chat_session import ChatSession
 from .chat_text import evidence_lines
 

@@ -14,9 +14,9 @@ from ..documents.chat_prompt import Turn
 from ..documents.document import QUESTION_ROOM, Document
 from ..documents.history import fit_history
 from ..documents.shelf import Overflow
+from ..llama import models
 from ..llama.llama import Llama
-from ..opening import models
-from ..opening.document import SAVED_SUFFIX, Loaded, open_loaded
+from ..llama.opening import SAVED_SUFFIX, Loaded, open_loaded
 from ..policies import Policy
 
 

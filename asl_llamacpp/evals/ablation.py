@@ -15,8 +15,8 @@ from typing import Any, get_args
 import numpy as np
 
 from ..files.fingerprint import model_fingerprint
-from ..opening import models
-from ..opening.document import CONTEXT_STEP
+from ..llama import models
+from ..llama.opening import CONTEXT_STEP
 from ..policies import ASL, Full, Heads
 from ..selection.arrays import Floats
 from ..selection.ranks import rank, selected_positions

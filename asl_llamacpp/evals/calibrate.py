@@ -12,7 +12,7 @@ from typing import Any
 from ..engine.version import __version__
 from ..files.fingerprint import model_fingerprint
 from ..files.model_file import find_model
-from ..opening.model_info import read_model_info
+from ..llama.model_info import read_model_info
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from numpy.random import Generator
 
-from ..opening.document import EXAMPLE
+from ..llama.opening import EXAMPLE
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..engine.binding import UnsupportedModelError
-from ..opening import models
-from ..opening.document import CONTEXT_STEP
+from ..llama import models
+from ..llama.opening import CONTEXT_STEP
 from .answers import answer_sample
 from .lines import Line
 from .sample import Sample, Task

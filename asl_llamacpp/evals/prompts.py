@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..documents.chat_prompt import has_chat_template
 from ..documents.query import Query, prompt_tokens
-from ..opening import models
+from ..llama import models
 from .sample import Needle
 
 

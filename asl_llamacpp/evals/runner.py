@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from ..engine.version import __version__
 from ..files.fingerprint import model_fingerprint
-from ..opening import models
+from ..llama import models
 from .jobs import Job, answer_all
 from .lines import Line, append, key_of, repair
 from .prompts import Prompts

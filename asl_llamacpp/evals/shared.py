@@ -12,8 +12,8 @@ import numpy as np
 from ..budget.kv_shape import KVShape
 from ..budget.text import Budget, parse_budget
 from ..engine.binding import Engine
+from ..llama import models
 from ..llama.llama import Llama
-from ..opening import models
 from ..policies import Policy
 from ..prefill.known import Known
 from ..store.entry import Entry

@@ -1,1 +1,1 @@
-"""`Llama`: llama-cpp-python's, with a policy for the KV cache of long prompts."""
+"""`Llama`: llama-cpp-python's, with a policy for the KV cache; models and documents, found and opened."""

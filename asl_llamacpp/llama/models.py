@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.log import first_failure, silence_llama_cpp
 from ..files.model_file import default_model, find_model
-from ..llama.llama import Llama
+from .llama import Llama
 
 __all__ = ["default_model", "find_model", "open_model", "trained_context"]
 

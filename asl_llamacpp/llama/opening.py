@@ -14,9 +14,9 @@ from ..documents.shelf import Overflow
 from ..documents.text import DocumentText
 from ..files.asldoc import open_document_file
 from ..files.asldoc_layout import MAGIC
-from ..llama.llama import Llama
 from ..sources import STDIN, read_source
 from . import models
+from .llama import Llama
 
 CONTEXT_STEP = 256
 """An automatic n_ctx is a multiple of this."""

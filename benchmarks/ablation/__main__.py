@@ -16,7 +16,7 @@ from asl_llamacpp.evals import calibration_report
 from asl_llamacpp.evals.ablation import run_ablation
 from asl_llamacpp.evals.ablation_report import write_report
 from asl_llamacpp.evals.lines import Line, read_lines
-from asl_llamacpp.opening.models import find_model
+from asl_llamacpp.llama.models import find_model
 
 TASKS = (
     *("niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multivalue", "niah_multiquery"),

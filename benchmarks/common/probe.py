@@ -15,8 +15,8 @@ from gguf import GGUFReader
 
 from asl_llamacpp.engine.library import LIB_DIR
 from asl_llamacpp.files import calibration
-from asl_llamacpp.opening.document import EXAMPLE
-from asl_llamacpp.opening.models import default_model as _default_model
+from asl_llamacpp.llama.models import default_model as _default_model
+from asl_llamacpp.llama.opening import EXAMPLE
 
 __all__ = [
     "LIB_DIR",

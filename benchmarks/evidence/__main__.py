@@ -19,7 +19,7 @@ from asl_llamacpp.evals.registry import open_task
 from asl_llamacpp.evals.sample import Task
 from asl_llamacpp.evals.shared import SharedLlama, open_shared
 from asl_llamacpp.files.fingerprint import model_fingerprint
-from asl_llamacpp.opening.models import find_model
+from asl_llamacpp.llama.models import find_model
 from benchmarks.common import probe
 from benchmarks.common.journal import Journal
 

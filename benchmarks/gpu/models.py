@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asl_llamacpp.opening import models
+from asl_llamacpp.llama import models
 
 PART = 48 << 20
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asl_llamacpp import Document, Llama
-from asl_llamacpp.opening.document import EXAMPLE
+from asl_llamacpp.llama.opening import EXAMPLE
 from benchmarks.common import probe
 
 QUESTIONS = (

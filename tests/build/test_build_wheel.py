@@ -79,7 +79,7 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
     others = {name for name in names if not name.startswith("asl_llamacpp/lib/")}
     data = {
         f"asl_llamacpp/{name}"
-        for name in ("engine/architectures.json", "opening/hacker-folklore.txt", "documents/heat_map.css")
+        for name in ("engine/architectures.json", "llama/hacker-folklore.txt", "documents/heat_map.css")
     }
     data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed", "asl_llamacpp/__init__.pyi"}
     assert others == data

@@ -29,9 +29,9 @@ from asl_llamacpp.cli.progress import PrefillBar
 from asl_llamacpp.documents.query import Query, prompt_tokens
 from asl_llamacpp.documents.shelf import Shelf
 from asl_llamacpp.documents.text import DocumentText
-from asl_llamacpp.opening import models
-from asl_llamacpp.opening.document import DocumentSize, Loaded, fit_context, load_document, measure
-from asl_llamacpp.opening.models import default_model, open_model
+from asl_llamacpp.llama import models
+from asl_llamacpp.llama.models import default_model, open_model
+from asl_llamacpp.llama.opening import DocumentSize, Loaded, fit_context, load_document, measure
 from asl_llamacpp.prefill.report import PrefillReport, Progress
 from asl_llamacpp.sources import text_source
 

@@ -12,7 +12,7 @@ from llama_fixtures import PRUNE, narrow_path
 
 from asl_llamacpp.cli.chat_session import ChatSession
 from asl_llamacpp.cli.idle_work import IdleWork
-from asl_llamacpp.opening.document import load_document
+from asl_llamacpp.llama.opening import load_document
 
 TEXT = "The river runs past the old mill, and nobody expects rain in June. " * 30
 QUESTION = "Does anybody expect rain in June, and what does the old miller say about the river and the mill?"

@@ -17,7 +17,7 @@ from asl_llamacpp.documents.chat_prompt import Turn
 from asl_llamacpp.documents.document import ContextOverflow
 from asl_llamacpp.documents.evidence import Span
 from asl_llamacpp.documents.history import fit_history
-from asl_llamacpp.opening.document import DocumentSize, fit_context
+from asl_llamacpp.llama.opening import DocumentSize, fit_context
 from asl_llamacpp.policies import parse_policy
 from asl_llamacpp.prefill.report import Progress
 

@@ -18,7 +18,7 @@ from asl_llamacpp.documents.query import Query
 from asl_llamacpp.evals import Sample, Variant, run, variants
 from asl_llamacpp.evals.answers import share_kept
 from asl_llamacpp.evals.lines import append, key_of, read_lines, repair
-from asl_llamacpp.opening import models
+from asl_llamacpp.llama import models
 from asl_llamacpp.policies import ASL, FastKV, Full, SnapKV
 from asl_llamacpp.prefill.report import PrefillReport
 

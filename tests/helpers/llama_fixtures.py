@@ -19,7 +19,7 @@ from narrow_model import narrow_model
 from numpy.typing import NDArray
 from places import BUILD, HELPERS, ROOT
 
-from asl_llamacpp.opening.models import default_model
+from asl_llamacpp.llama.models import default_model
 
 PRUNE = "asl:layer=14,select_k=64,window=16"
 """Cheap pruning, for tests of everything but the choice of the layer."""

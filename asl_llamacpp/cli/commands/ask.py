@@ -14,8 +14,8 @@ from ...budget.plan import parse_budget
 from ...documents.answer import Answer, AnswerStream
 from ...documents.evidence import Span
 from ...documents.heat_map import check_heat_map_path
-from ...opening import models
-from ...opening.document import fit_context, load_document, measure, open_loaded
+from ...llama import models
+from ...llama.opening import fit_context, load_document, measure, open_loaded
 from ...policies import Policy, parse_policy
 from ...prefill.plot import check_plot_path, plot_report
 from ..chat_text import plain

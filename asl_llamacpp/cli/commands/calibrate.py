@@ -15,7 +15,7 @@ from ...evals.calibration_fit import Outcomes
 from ...evals.lines import Line, read_lines
 from ...files import calibration
 from ...files.fingerprint import model_fingerprint
-from ...opening import models
+from ...llama import models
 from ..counting_bar import counting_bar
 from ..errors import one_line_errors
 from ..options import GpuLayers, Threads, Ubatch, llama_options

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 
 from ...budget.plan import parse_budget
-from ...opening import models
-from ...opening.document import fit_context, load_document, measure
+from ...llama import models
+from ...llama.opening import fit_context, load_document, measure
 from ...policies import parse_policy
 from ...prefill.report import Progress
 from ..chat_commands import is_command, run_command

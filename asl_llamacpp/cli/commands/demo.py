@@ -7,8 +7,8 @@ from contextlib import closing
 from rich.console import Console
 from rich.rule import Rule
 
-from ...opening import models
-from ...opening.document import EXAMPLE, fit_context, load_document, measure, open_loaded
+from ...llama import models
+from ...llama.opening import EXAMPLE, fit_context, load_document, measure, open_loaded
 from ...policies import ASL
 from ...prefill.report import PrefillReport
 from ..errors import one_line_errors

@@ -14,7 +14,7 @@ from ...evals.lines import Line, read_lines
 from ...evals.registry import FROM_FILES, task_names
 from ...evals.runner import run
 from ...evals.statistics import check_installed
-from ...opening import models
+from ...llama import models
 from ...prefill.plot import figure_class
 from ..counting_bar import counting_bar
 from ..errors import one_line_errors

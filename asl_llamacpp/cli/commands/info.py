@@ -12,7 +12,7 @@ import typer
 from ...engine.log import silence_llama_cpp
 from ...engine.support import asl_unsupported_reason
 from ...files.calibration import calibrated
-from ...opening.model_info import ModelInfo, read_model_info
+from ...llama.model_info import ModelInfo, read_model_info
 from ..errors import one_line_errors
 
 
