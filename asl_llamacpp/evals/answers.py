@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+from llama_cpp import StoppingCriteriaList
 
 from ..prefill.report import PrefillReport
 from .lines import Line
@@ -21,13 +22,25 @@ def answer_sample(llm: Any, task: Task, sample: Sample, chat: bool) -> Line:
     llm.reset()
     start = time.perf_counter()
     stop = [] if chat else _BASE_MODEL_STOPS
-    completion = llm.create_completion(sample.tokens, max_tokens=task.max_tokens, temperature=0.0, stop=stop)
+    n_prompt = len(sample.tokens)
+
+    def settled(tokens: Any, _: Any) -> bool:
+        said = llm.detokenize([int(token) for token in tokens[n_prompt:]])
+        return task.settled(said.decode("utf-8", errors="ignore"), sample.answers)
+
+    completion = llm.create_completion(
+        sample.tokens,
+        max_tokens=task.max_tokens,
+        temperature=0.0,
+        stop=stop,
+        stopping_criteria=StoppingCriteriaList([settled]),
+    )
     seconds = time.perf_counter() - start
     report: PrefillReport = llm.last_prefill
     output = completion["choices"][0]["text"].strip()
     return {
         "prompt": hashlib.sha256(np.array(sample.tokens, dtype="<i4").tobytes()).hexdigest()[:16],
-        "n_prompt": len(sample.tokens),
+        "n_prompt": n_prompt,
         "output": output,
         "answers": list(sample.answers),
         "score": task.score(output, sample.answers),

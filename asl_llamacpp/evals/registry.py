@@ -17,7 +17,7 @@ from .ruler_needles import NEEDLES, NeedleTask
 from .ruler_tracing import variable_tracking
 from .ruler_words import common_words, frequent_words
 from .sample import Draft, Sample, Score, Seed, Task
-from .scoring import any_found, first_number, share_found, whole_word
+from .scoring import ONLY_RISING, any_found, first_number, share_found, whole_word
 
 MakeDraft = Callable[[Generator, int], Draft]
 
@@ -79,6 +79,9 @@ class FittedTask:
 
     def score(self, output: str, answers: Sequence[str]) -> float:
         return self.kind.score(output, answers)
+
+    def settled(self, output: str, answers: Sequence[str]) -> bool:
+        return self.kind.score in ONLY_RISING and self.score(output, answers) == 1.0
 
 
 def task_names() -> list[str]:

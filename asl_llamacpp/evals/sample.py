@@ -79,3 +79,7 @@ class Task(Protocol):
     def score(self, output: str, answers: Sequence[str]) -> float:
         """How right `output` is, 0 to 1."""
         ...
+
+    def settled(self, output: str, answers: Sequence[str]) -> bool:
+        """Whether the score is known already, whatever is said next."""
+        ...

@@ -18,6 +18,10 @@ def any_found(output: str, answers: Sequence[str]) -> float:
     return float(any(answer.lower() in output.lower() for answer in answers))
 
 
+ONLY_RISING = (share_found, any_found)
+"""Scores that more text cannot lower."""
+
+
 def first_number(output: str, answers: Sequence[str]) -> float:
     """1 if the first number of the output is an answer (InfiniteBench, retrieval and math_find)."""
     found = re.search(r"-?\d[\d,]*(?:\.\d+)?", output)

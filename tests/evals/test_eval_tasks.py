@@ -67,6 +67,9 @@ def test_scores_right_and_wrong_outputs(prompts: Prompts, name: str) -> None:
     assert task.score(f" {', '.join(answers)}.", answers) == 1.0
     assert task.score("I do not know, perhaps 42.", answers) == 0.0
     assert task.score("", answers) == 0.0
+    rising = task.settled(f" {', '.join(answers)}", answers)
+    assert rising == (name not in ("passkey", "number_string", "kv_retrieval")), "a number or a word may still grow"
+    assert not task.settled(f" {answers[0][:-1]}", answers)
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in ("cwe", "fwe")])
