@@ -67,11 +67,16 @@ class Document:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(dict.fromkeys(part.source for part in self.content.parts))
+        return self.content.sources
 
     @property
     def text(self) -> str:
         return self.content.text
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the files was not read, or not for certain: a sentence each; empty if all was."""
+        return self.content.warnings
 
     @property
     def n_pages(self) -> int | None:
@@ -279,7 +284,8 @@ class Document:
         rows |= llm.shelf.needs(self)
         if known is not None:
             rows["state"] = _state_text(known)
-        return "\n".join(f"{title:<10} {text}" for title, text in rows.items())
+        lines = [f"{title:<10} {text}" for title, text in rows.items()]
+        return "\n".join([*lines, *(f"{'warning':<10} {text}" for text in self.warnings)])
 
 
 def _state_text(known: KnownDocument) -> str:

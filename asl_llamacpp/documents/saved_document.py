@@ -12,7 +12,7 @@ import numpy as np
 from ..files.asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
 from ..files.fingerprint import fingerprint
 from ..prefill.document_state import DocumentState, LayerKV
-from ..sources import Mark, Source
+from ..sources import Heading, Mark, Source
 from .chat_prompt import document_tokens, has_chat_template
 from .document import Document
 from .text import DocumentText, Part
@@ -73,7 +73,14 @@ def save_document(llm: Any, document: Document, state: DocumentState, path: str 
         "text": document.text,
         "parts": parts,
         "sources": [
-            {"name": source.name, "text": source.text, "marks": [[m.start, m.page, m.section] for m in source.marks]}
+            {
+                "name": source.name,
+                "text": source.text,
+                "marks": [[m.start, m.page, m.section] for m in source.marks],
+                "warnings": source.warnings,
+                "headings": [[h.start, h.title, h.level] for h in source.headings],
+                "page_labels": source.page_labels,
+            }
             for source in sources
         ],
         "first": [layer.first for layer in state.layers],
@@ -109,14 +116,23 @@ def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState]:
 def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
     """The document's name and text, which any model can read; DocumentFileError if the file has none."""
     try:
-        sources = [
-            Source(str(s["name"]), str(s["text"]), tuple(Mark(*mark) for mark in s["marks"]))
-            for s in file.header["sources"]
-        ]
+        sources = [_source(saved) for saved in file.header["sources"]]
         parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
         return str(file.header["name"]), DocumentText(str(file.header["text"]), parts)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{file.path} is not a document that this version understands: {error!r}") from None
+
+
+def _source(saved: Any) -> Source:
+    """What `save_document` wrote; earlier files have only its text and marks."""
+    return Source(
+        str(saved["name"]),
+        str(saved["text"]),
+        tuple(Mark(*mark) for mark in saved["marks"]),
+        tuple(str(warning) for warning in saved.get("warnings", ())),
+        tuple(Heading(*heading) for heading in saved.get("headings", ())),
+        tuple(str(label) for label in saved.get("page_labels", ())),
+    )
 
 
 def _state(llm: Any, file: DocumentFile) -> DocumentState:

@@ -44,6 +44,18 @@ class DocumentText:
             length += len(head) + len(body)
         return cls("".join(pieces), tuple(parts))
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What it was read from, each once."""
+        return tuple(dict.fromkeys(part.source for part in self.parts))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the sources was not read, or not for certain: a sentence each, with the source's name if several."""
+        sources = self.sources
+        name = "{0.name}: " if len(sources) > 1 else ""
+        return tuple(name.format(source) + warning for source in sources for warning in source.warnings)
+
 
 def _named_apart(sources: Sequence[Source]) -> list[Source]:
     """With a number behind names that occur twice, so that evidence says which one is meant."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from .errors import UnreadableError
 from .formats import READABLE
 from .kinds import reader_for
-from .source import Mark, Source
+from .source import Heading, Mark, Source
 from .text import make_text_source
 
-__all__ = ["READABLE", "Mark", "Source", "document_name", "read_source", "text_source"]
+__all__ = ["READABLE", "Heading", "Mark", "Source", "document_name", "read_source", "text_source"]
 
 STDIN = "-"
 

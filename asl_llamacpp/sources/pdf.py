@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import logging
-
 from .errors import UnreadableError, parsing
 from .formats import Format
-from .markup import clean
-from .pdf_outline import outline_sections
+from .pdf_document import document_text
+from .pdf_outline import outline_entries, placed
+from .pdf_text import read_pages
+from .pdfium.opening import LOCK, open_pdf
 from .source import Source, make_marks
 
 _HEADER = b"%PDF-"
 _HEADER_WITHIN = 1024  # readers accept some bytes before the header
-_BETWEEN_PAGES = "\n\n"
 
 
 def begins_as_pdf(data: bytes) -> bool:
@@ -21,52 +19,36 @@ def begins_as_pdf(data: bytes) -> bool:
     return data.startswith(_HEADER) or (_HEADER in data[:_HEADER_WITHIN] and b"endobj" in data)
 
 
-def read_pdf(data: bytes, name: str) -> Source:
-    """The text of all pages, a blank line between two pages; the outline, if there is one, gives the sections.
+def read_pdf(data: bytes, name: str, password: str | None = None) -> Source:
+    """The text of all pages in reading order, a blank line between two pages.
 
-    Raises ValueError for a file that is broken, locked or has no text layer.
+    Lines of a paragraph are joined, tables are Markdown's, filled form fields stand where they are on the page, and
+    comments at its end. The outline gives the sections, or else lines that are larger than the text.
+
+    Raises ValueError for a file that is broken or locked, or has no text layer.
     """
-    from pypdf import PdfReader
-    from pypdf.errors import DependencyError
-
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns about flaws that it repairs by itself
-    with parsing(name, "a PDF"):
-        try:
-            reader = PdfReader(io.BytesIO(data))
-            locked = reader.is_encrypted and not reader.decrypt("")
-        except DependencyError:  # AES needs one more library; qpdf needs no password if readers ask for none
-            locked = True
-        if locked:
-            raise UnreadableError(
-                f"{name} is locked with a password: remove it first, for example with: qpdf --decrypt"
-            )
-        pages = [_lines(page.extract_text()) for page in reader.pages]
-    starts, text = _join(pages)
-    if not text:
+    with open_pdf(data, name, password) as document, parsing(name, "a PDF"):
+        pages = read_pages(document)
+        with LOCK:
+            outline = outline_entries(document)
+            labels = tuple(document.get_page_label(index) for index in range(len(document)))
+    text = document_text(pages)
+    if not text.text:
         raise UnreadableError(
             f"{name} has no text layer, only images ({len(pages)} pages): add one first, for example with: ocrmypdf"
         )
-    return Source(name, text, make_marks(starts, outline_sections(reader, text, starts)))
-
-
-def _lines(text: str) -> str:
-    return "\n".join(clean(text.replace("\0", "")).splitlines()).strip()
-
-
-def _join(pages: list[str]) -> tuple[list[int], str]:
-    """Where each page begins, and all pages together. A page without text is where the one before ends."""
-    starts: list[int] = []
-    pieces: list[str] = []
-    end = 0
-    for page in pages:
-        if page and pieces:
-            pieces.append(_BETWEEN_PAGES)
-            end += len(_BETWEEN_PAGES)
-        starts.append(end)
-        if page:
-            pieces.append(page)
-            end += len(page)
-    return starts, "".join(pieces)
+    headings = placed(outline, text.text, text.starts) or text.headings
+    sections = [(heading.start, heading.title) for heading in headings]
+    usual = tuple(str(number) for number in range(1, len(pages) + 1))
+    return Source(
+        name,
+        text.text,
+        make_marks(text.starts, sections),
+        tuple(text.warnings),
+        tuple(headings),
+        labels if any(labels) and labels != usual else (),
+        text.rects,
+    )
 
 
 FORMAT = Format(read_pdf, in_bytes=begins_as_pdf)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .places import Rect
 
 Section: TypeAlias = tuple[int, str]  # character offset, heading
 
@@ -23,6 +29,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """Where a section begins, what it is called, and how deep it is: 1 for the largest."""
+
+    start: int
+    title: str
+    level: int = 1
+
+
+@dataclass(frozen=True)
 class Source:
     """A document as text.
 
@@ -35,6 +50,15 @@ class Source:
     text: str
     marks: tuple[Mark, ...] = ()
     """Sorted by `start`; the first is at 0, if there is any."""
+    warnings: tuple[str, ...] = ()
+    """What was not read, or not for certain: a sentence each."""
+    headings: tuple[Heading, ...] = ()
+    """The sections, sorted by `start`."""
+    page_labels: tuple[str, ...] = ()
+    """What is printed on each page as its number. Empty: nothing else than 1, 2, 3..."""
+    char_rects: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """float32 [len(text), 4]: of each character its `Rect` on the page that `place` tells; NaN for what reading put in
+    between. None: the format has no such places, or the document was saved and opened again."""
 
     def place(self, offset: int) -> tuple[int | None, str | None]:
         """Page and section of the character at an offset; (None, None) where the document has neither."""
@@ -45,6 +69,26 @@ class Source:
     def n_pages(self) -> int | None:
         """How many pages the document has. None: its format has no pages."""
         return self.marks[-1].page if self.marks else None
+
+    def pages(self) -> list[tuple[int, int]]:
+        """Where the text of each page begins and ends, character offsets; empty where the format has no pages."""
+        starts: dict[int, int] = {}
+        for mark in self.marks:
+            if mark.page is not None:
+                starts.setdefault(mark.page, mark.start)
+        begins = list(starts.values())
+        return list(zip(begins, [*begins[1:], len(self.text)], strict=True))
+
+    def rects(self, start: int, end: int) -> list[tuple[int, Rect]]:
+        """Page and rectangle of each piece of a line that the characters [start, end) are painted in.
+
+        Empty where the format has no such places.
+        """
+        from .places import line_rects
+
+        if self.char_rects is None:
+            return []
+        return line_rects(self.char_rects, lambda offset: self.place(offset)[0], start, end)
 
 
 def make_marks(pages: Iterable[int], sections: Iterable[Section]) -> tuple[Mark, ...]:

@@ -15,7 +15,7 @@ from ...documents.answer import Answer, AnswerStream
 from ...documents.evidence import Span
 from ...documents.heat_map import check_heat_map_path
 from ...llama import models
-from ...llama.opening import fit_context, load_document, measure, open_loaded
+from ...llama.opening import fit_context, measure, open_loaded
 from ...policies import Policy, parse_policy
 from ...prefill.plot import check_plot_path, plot_report
 from ..chat_text import plain
@@ -37,6 +37,7 @@ from ..options import (
     llama_options,
 )
 from ..progress import PrefillBar
+from ..reading import read_documents
 
 SHOWN = 3
 """Passages of the evidence that are shown."""
@@ -89,7 +90,7 @@ def ask(
                 )
             check_heat_map_path(evidence)
         path = models.find_model(model)
-        loaded = load_document(documents)
+        loaded = read_documents(documents, quiet)
         options: dict[str, Any] = {
             "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
             **llama_options(n_gpu_layers, threads, ubatch),
@@ -113,6 +114,7 @@ def ask(
             facts: dict[str, Any] = {"usage": answer.usage, "finish_reason": answer.finish_reason}
             passages = [vars(span) for span in answer.evidence]
             facts |= {"evidence": passages, "evidence_note": answer.evidence_note}
+            facts["warnings"] = loaded.content.warnings
             typer.echo(json.dumps({**told, **facts, "report": answer.report.to_dict()}))
         elif not quiet:
             _show_evidence(answer)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ...budget.plan import parse_budget
 from ...llama import models
-from ...llama.opening import fit_context, load_document, measure
+from ...llama.opening import fit_context, measure
 from ...policies import parse_policy
 from ...prefill.report import Progress
 from ..chat_commands import is_command, run_command
@@ -41,6 +41,7 @@ from ..options import (
     llama_options,
 )
 from ..progress import PrefillBar
+from ..reading import read_documents
 
 ROOM = 2048
 """Tokens beside the document in an automatic context: for the history, a question and its answer."""
@@ -87,7 +88,7 @@ def chat(
         on_overflow = how_to_overflow(overflow, sections)
         interactive = is_interactive(documents)
         path = models.find_model(model)
-        loaded = load_document(documents)
+        loaded = read_documents(documents, quiet)
         size = measure(path, loaded)
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),

@@ -1,0 +1,1 @@
+"""Characters with places as text in reading order: lines, columns, tables, paragraphs."""
