@@ -35,6 +35,7 @@ Overflow: TypeAlias = Annotated[
     OnOverflow, typer.Option(help="A document longer than the context: refuse it, or ask it section by section.")
 ]
 Sections: TypeAlias = Annotated[bool, typer.Option("--sections", help="Short for --overflow sections.")]
+Password: TypeAlias = Annotated[str | None, typer.Option(help="What opens a document that is locked.")]
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")]
 Temperature: TypeAlias = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
 GpuLayers: TypeAlias = Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")]

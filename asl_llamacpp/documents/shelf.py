@@ -10,7 +10,7 @@ from typing import Literal
 from ..budget.kv_shape import KVShape, state_bytes
 from ..budget.text import BudgetError, size_text
 from ..prefill.document_state import DocumentState
-from ..sources import Source, read_source, text_source
+from ..sources import AS_IS, Reading, Source, read_source, text_source
 from ..store.entry import KnownDocument
 from .document import Document
 from .protocols import Model
@@ -28,12 +28,17 @@ class Shelf:
         self._llm = llm
 
     def read(
-        self, files: Sequence[str | os.PathLike[str]], text: str | None, name: str, overflow: Overflow
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        text: str | None,
+        name: str,
+        overflow: Overflow,
+        reading: Reading = AS_IS,
     ) -> Document:
         """See `Llama.read`."""
         if overflow not in ("error", "sections"):
             raise ValueError(f"overflow={overflow!r}: use 'error' or 'sections'")
-        sources = [read_source(str(file)) for file in files]
+        sources = [read_source(str(file), reading) for file in files]
         if text is not None:
             sources.append(text_source(text, name))
         if not sources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import llama_cpp
@@ -18,6 +19,7 @@ from ..files.calibration import calibrated
 from ..files.model_file import default_model
 from ..policies import Policy
 from ..prefill.report import OnProgress, PrefillReport
+from ..sources import PageProgress, Reading
 from ..store.entry import KnownDocument
 from ..store.pruned_cache import PrunedCache, check_context, shape_of
 from ..store.settings import DOCUMENT_LIMIT, Place, check_store
@@ -181,6 +183,8 @@ class Llama(OnDevices, PrunedEvaluation):
         text: str | None = None,
         name: str = "text",
         overflow: Overflow = "error",
+        password: str | None = None,
+        on_page: Callable[[PageProgress], None] | None = None,
     ) -> Document:
         """A document to ask questions of, made of files, of `text`, or of both, one after another.
 
@@ -190,6 +194,8 @@ class Llama(OnDevices, PrunedEvaluation):
             name: what to call it.
             overflow: what to do about a question when the document does not fit `n_ctx`. "error": refuse it, with the
                 numbers; "sections": ask each section, and answer from the evidence of all.
+            password: what opens files that are locked.
+            on_page: is called after each page of a file that has pages; what it raises ends the reading.
 
         Nothing is evaluated yet.
 
@@ -197,7 +203,7 @@ class Llama(OnDevices, PrunedEvaluation):
             ValueError: there is nothing to read, or a file is empty or cannot be read as text.
             OSError: a file is not there, or may not be read.
         """
-        return self.shelf.read(files, text, name, overflow)
+        return self.shelf.read(files, text, name, overflow, Reading(password, on_page))
 
     def open_document(self, path: str | os.PathLike[str]) -> Document:
         """A document as `Document.save` wrote it: it costs reading the file, not a prefill.

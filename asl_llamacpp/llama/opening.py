@@ -14,7 +14,7 @@ from ..documents.shelf import Overflow
 from ..documents.text import DocumentText
 from ..files.asldoc import open_document_file
 from ..files.asldoc_layout import MAGIC
-from ..sources import STDIN, read_source
+from ..sources import AS_IS, STDIN, Reading, read_source
 from . import models
 from .llama import Llama
 
@@ -63,7 +63,7 @@ def is_saved_document(path: str | Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC or path.suffix.lower() == SAVED_SUFFIX
 
 
-def load_document(files: Sequence[str]) -> Loaded:
+def load_document(files: Sequence[str], reading: Reading = AS_IS) -> Loaded:
     """The text of files, one after another, or of one saved document.
 
     Raises:
@@ -71,7 +71,7 @@ def load_document(files: Sequence[str]) -> Loaded:
     """
     saved = [file for file in files if is_saved_document(file)]
     if not saved:
-        sources = [read_source(file) for file in files]
+        sources = [read_source(file, reading) for file in files]
         return Loaded(", ".join(source.name for source in sources), DocumentText.of(sources))
     if len(files) > 1:
         raise ValueError(f"{saved[0]} is a saved document, which cannot be joined with others: name it alone")

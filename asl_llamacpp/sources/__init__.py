@@ -10,13 +10,26 @@ from pathlib import Path
 
 from .errors import UnreadableError
 from .formats import READABLE
-from .kinds import reader_for
+from .kinds import format_of
+from .reading import PageProgress, Reading
 from .source import Heading, Mark, Source
 from .text import make_text_source
 
-__all__ = ["READABLE", "Heading", "Mark", "Source", "document_name", "read_source", "text_source"]
+__all__ = [
+    "AS_IS",
+    "READABLE",
+    "Heading",
+    "Mark",
+    "PageProgress",
+    "Reading",
+    "Source",
+    "document_name",
+    "read_source",
+    "text_source",
+]
 
 STDIN = "-"
+AS_IS = Reading()
 
 
 def document_name(source: str | Path) -> str:
@@ -24,13 +37,14 @@ def document_name(source: str | Path) -> str:
     return "standard input" if str(source) == STDIN else Path(source).name
 
 
-def read_source(source: str | Path) -> Source:
+def read_source(source: str | Path, reading: Reading = AS_IS) -> Source:
     """A document as text, with its pages and sections.
 
     Args:
         source: path of a text, Markdown, PDF, DOCX, HTML or EPUB file, or "-" for standard input. What it is shows
             in its bytes; only .html and .md files are known by their names too. Text is UTF-8, or UTF-16 or UTF-32
             with a byte order mark.
+        reading: a password, and what else readers may want to know.
 
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: the file cannot be read.
@@ -38,7 +52,7 @@ def read_source(source: str | Path) -> Source:
     """
     name = document_name(source)
     data = sys.stdin.buffer.read() if str(source) == STDIN else _read_file(Path(source))
-    return _with_text(reader_for(data, name)(data, name))
+    return _with_text(format_of(data, name).source(data, name, reading))
 
 
 def text_source(text: str, name: str = "text") -> Source:

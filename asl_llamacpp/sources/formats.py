@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .reading import Reading
 from .source import Source
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Format:
     in_bytes    whether other bytes are one beyond doubt
     suffixes    endings of names, in lower case, where bytes do not tell
     looks       whether bytes look like one, if neither they nor the name are anything else
+    read_with   reads in place of `read` where it matters how
     """
 
     read: Callable[[bytes, str], Source]
@@ -40,3 +42,8 @@ class Format:
     in_bytes: Callable[[bytes], bool] | None = None
     suffixes: frozenset[str] = frozenset()
     looks: Callable[[bytes], bool] | None = None
+    read_with: Callable[[bytes, str, Reading], Source] | None = None
+
+    def source(self, data: bytes, name: str, reading: Reading) -> Source:
+        """The document; raises as `read`."""
+        return self.read(data, name) if self.read_with is None else self.read_with(data, name, reading)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import PurePath
-from typing import TypeAlias
 
 from .archive import begins_as_zip
 from .errors import UnreadableError
 from .formats import FORMATS, READABLE, Format
-from .source import Source
-from .text import read_text
-
-Reader: TypeAlias = Callable[[bytes, str], Source]
+from .text import FORMAT as TEXT
 
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # the container of .doc, .xls and .ppt, and of .docx with a password
 _LOCKED_PART = "EncryptedPackage".encode("utf-16-le")
@@ -25,33 +20,33 @@ _OTHER_ARCHIVES = {
 }
 
 
-def reader_for(data: bytes, name: str) -> Reader:
-    """The function that reads a document. Raises ValueError for kinds that cannot be read; it names those that can."""
+def format_of(data: bytes, name: str) -> Format:
+    """What reads a document. Raises ValueError for kinds that cannot be read; it names those that can."""
     formats: list[Format] = [import_module(f".{module}", __package__).FORMAT for module in FORMATS]
     if begins_as_zip(data):
-        return _archive_reader(data, name, formats)
+        return _format_in_archive(data, name, formats)
     suffix = PurePath(name).suffix.lower()
     for one in formats:
         if one.in_bytes is not None and one.in_bytes(data):
-            return one.read
+            return one
     _refuse(data, name)
     for one in formats:
         if suffix in one.suffixes:
-            return one.read
+            return one
     for one in formats:
         if one.looks is not None and one.looks(data):
-            return one.read
-    return read_text
+            return one
+    return TEXT
 
 
-def _archive_reader(data: bytes, name: str, formats: list[Format]) -> Reader:
+def _format_in_archive(data: bytes, name: str, formats: list[Format]) -> Format:
     from zipfile import ZipFile
 
     try:
         with ZipFile(io.BytesIO(data)) as archive:
             for one in formats:
                 if one.in_archive is not None and one.in_archive(archive):
-                    return one.read
+                    return one
             parts = archive.namelist()
     except Exception:  # zipfile raises errors of many kinds on damaged archives
         raise UnreadableError(

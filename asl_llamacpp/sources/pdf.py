@@ -8,8 +8,10 @@ from .pdf_document import document_text
 from .pdf_outline import outline_entries, placed
 from .pdf_text import read_pages
 from .pdfium.opening import LOCK, open_pdf
+from .reading import Reading
 from .source import Source, make_marks
 
+_AS_IS = Reading()
 _HEADER = b"%PDF-"
 _HEADER_WITHIN = 1024  # readers accept some bytes before the header
 
@@ -19,7 +21,7 @@ def begins_as_pdf(data: bytes) -> bool:
     return data.startswith(_HEADER) or (_HEADER in data[:_HEADER_WITHIN] and b"endobj" in data)
 
 
-def read_pdf(data: bytes, name: str, password: str | None = None) -> Source:
+def read_pdf(data: bytes, name: str, reading: Reading = _AS_IS) -> Source:
     """The text of all pages in reading order, a blank line between two pages.
 
     Lines of a paragraph are joined, tables are Markdown's, filled form fields stand where they are on the page, and
@@ -27,8 +29,8 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> Source:
 
     Raises ValueError for a file that is broken or locked, or has no text layer.
     """
-    with open_pdf(data, name, password) as document, parsing(name, "a PDF"):
-        pages = read_pages(document)
+    with open_pdf(data, name, reading.password) as document, parsing(name, "a PDF"):
+        pages = read_pages(document, lambda done, n: reading.report(name, done, n))
         with LOCK:
             outline = outline_entries(document)
             labels = tuple(document.get_page_label(index) for index in range(len(document)))
@@ -51,4 +53,4 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> Source:
     )
 
 
-FORMAT = Format(read_pdf, in_bytes=begins_as_pdf)
+FORMAT = Format(read_pdf, in_bytes=begins_as_pdf, read_with=read_pdf)

@@ -13,7 +13,7 @@ from document_files import zip_bytes
 from pdf_files import pdf_bytes
 from pypdf import PdfWriter
 
-from asl_llamacpp.sources import Mark, document_name, read_source, text_source
+from asl_llamacpp.sources import Mark, PageProgress, Reading, document_name, read_source, text_source
 
 TEXT = "Ein Löffel für 3 €\nund Käse"
 
@@ -92,6 +92,39 @@ def test_no_such_file_and_directory(tmp_path: Path) -> None:
         read_document(tmp_path / "nowhere.txt")
     with pytest.raises(IsADirectoryError, match="is a directory: name one"):
         read_document(tmp_path)
+
+
+def locked(algorithm: str, user: str) -> bytes:
+    writer, file = PdfWriter(clone_from=io.BytesIO(pdf_bytes(["A page"]))), io.BytesIO()
+    writer.encrypt(user, "owner", algorithm=algorithm)
+    writer.write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256-R5", "AES-256"])
+def test_passwords(tmp_path: Path, algorithm: str) -> None:
+    """A file that needs a password only to be changed is opened; others with theirs."""
+    assert read_document(write(tmp_path, locked(algorithm, ""))) == "A page"
+    path = write(tmp_path, locked(algorithm, "sésame"))
+    with pytest.raises(ValueError, match=r"document\.txt is locked with a password: give it with --password, or passw"):
+        read_source(path)
+    with pytest.raises(ValueError, match=r"document\.txt is locked with another password than the one given"):
+        read_source(path, Reading(password="x"))
+    for password in ("sésame", "owner"):
+        assert read_source(path, Reading(password=password)).text == "A page"
+    assert read_source(write(tmp_path, pdf_bytes(["Free"])), Reading(password="x")).text == "Free"
+
+
+def test_progress(tmp_path: Path) -> None:
+    seen: list[PageProgress] = []
+    read_source(write(tmp_path, pdf_bytes(["a", "b"]), "a.pdf"), Reading(on_page=seen.append))
+    assert seen == [PageProgress("a.pdf", 1, 2), PageProgress("a.pdf", 2, 2)]
+
+    def stop(_: PageProgress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_source(write(tmp_path, pdf_bytes(["a", "b"]), "a.pdf"), Reading(on_page=stop))
 
 
 # ---- pages and sections ---------------------------------------------------------------------------------------------

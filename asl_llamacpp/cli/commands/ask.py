@@ -27,6 +27,7 @@ from ..options import (
     Model,
     OnOverflow,
     Overflow,
+    Password,
     PolicySpec,
     Rpc,
     Sections,
@@ -61,6 +62,7 @@ def ask(
     ] = None,
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
+    password: Password = None,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     n_gpu_layers: GpuLayers = -1,
@@ -90,7 +92,7 @@ def ask(
                 )
             check_heat_map_path(evidence)
         path = models.find_model(model)
-        loaded = read_documents(documents, quiet)
+        loaded = read_documents(documents, quiet, password)
         options: dict[str, Any] = {
             "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
             **llama_options(n_gpu_layers, threads, ubatch),

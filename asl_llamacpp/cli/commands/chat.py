@@ -31,6 +31,7 @@ from ..options import (
     Model,
     OnOverflow,
     Overflow,
+    Password,
     PolicySpec,
     Rpc,
     Sections,
@@ -65,6 +66,7 @@ def chat(
     ] = None,
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
+    password: Password = None,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     n_gpu_layers: GpuLayers = -1,
@@ -88,7 +90,7 @@ def chat(
         on_overflow = how_to_overflow(overflow, sections)
         interactive = is_interactive(documents)
         path = models.find_model(model)
-        loaded = read_documents(documents, quiet)
+        loaded = read_documents(documents, quiet, password)
         size = measure(path, loaded)
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
