@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..policies import Policy
 from ..prefill.report import Progress
-from .time_left import TimeLeft, duration_text
+from ..prefill.time_left import TimeLeft, duration_text
 
 
 class _LeftColumn(ProgressColumn):

@@ -18,11 +18,11 @@ from llama_fixtures import cells, load, logits, prompt
 from asl_llamacpp import policies
 from asl_llamacpp.budget.kv_shape import KVShape
 from asl_llamacpp.budget.plan import Budget, plan
-from asl_llamacpp.cli.time_left import TimeLeft
 from asl_llamacpp.engine.binding import LayerShape
 from asl_llamacpp.evals.variants import variants
 from asl_llamacpp.policies import ASL, POLICIES, Policy, parse_policy
 from asl_llamacpp.prefill.report import Progress
+from asl_llamacpp.prefill.time_left import TimeLeft
 
 FILE = "asl_llamacpp/policies/loudest.py"
 N, K, LAYER = 300, 96, 14

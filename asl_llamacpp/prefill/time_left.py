@@ -6,7 +6,7 @@ from statistics import linear_regression
 
 from ..policies import Policy
 from ..policies.answers import Prompt
-from ..prefill.report import Progress
+from .report import Progress
 
 SURE_AFTER = 0.5
 """Seconds of a prefill before there is anything to tell."""

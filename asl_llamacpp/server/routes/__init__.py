@@ -1,0 +1,1 @@
+"""One file a route, each with a `router`."""
