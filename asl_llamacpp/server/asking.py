@@ -98,9 +98,9 @@ def _room(document: Document, question: Question, n_ctx: int) -> int:
 
 def _extra(desk: Desk, question: Question, answer: Answer, notes: list[str], times: dict[str, Any]) -> dict[str, Any]:
     names = desk.source_names(question.documents)
-    places = {id_: desk.library.geometry(id_) for id_ in question.documents}
+    sources = {id_: desk.library.source(id_) for id_ in question.documents}
     return {
-        "evidence": facts.evidence(answer, names, places),
+        "evidence": facts.evidence(answer, names, sources),
         "attention": facts.attention_bins(answer.attention, names),
         "pruning": facts.pruning(answer.report, notes),
         "timings": times,

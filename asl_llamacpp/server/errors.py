@@ -75,7 +75,8 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return _of_validation(error).response()
 
-    app.add_exception_handler(APIError, of_api)
+    for kind in (APIError, ValueError, MemoryError, OSError, Exception):
+        app.add_exception_handler(kind, of_api)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)
 

@@ -12,29 +12,39 @@ from ..documents.attention import Attention
 from ..documents.evidence import Span, attention
 from ..documents.text import Part
 from ..prefill.report import PrefillReport
-from .geometry import Geometry
+from ..sources import Source
 
 BINS = 200
 """Values of attention along one document."""
 
 
-def evidence(answer: Answer, ids: Mapping[str, str], places: Mapping[str, Geometry | None]) -> list[dict[str, Any]]:
-    """The answer's passages, best first. `ids` by the source's name, `places` by id."""
-    return [_passage(span, ids[span.source], places.get(ids[span.source])) for span in answer.evidence]
+def evidence(answer: Answer, ids: Mapping[str, str], sources: Mapping[str, Source]) -> list[dict[str, Any]]:
+    """The answer's passages, best first. `ids` by the name that a source has in the answer, `sources` by id."""
+    return [_passage(span, ids[span.source], sources[ids[span.source]]) for span in answer.evidence]
 
 
-def _passage(span: Span, document: str, geometry: Geometry | None) -> dict[str, Any]:
+def _passage(span: Span, document: str, source: Source) -> dict[str, Any]:
+    rects = [
+        {"page": page, "rect": [round(float(x), 2) for x in rect]} for page, rect in source.rects(span.start, span.end)
+    ]
     return {
         "document": document,
         "page": span.page,
-        "label": span.where,
+        "label": page_label(source, span.page),
         "section": span.section,
         "start": span.start,
         "end": span.end,
         "text": span.text,
         "score": round(span.score, 4),
-        "rects": [] if geometry is None else geometry.rects(span.start, span.end),
+        "rects": rects,
     }
+
+
+def page_label(source: Source, page: int | None) -> str | None:
+    """What is printed on a page as its number; None: the document has no pages."""
+    if page is None:
+        return None
+    return source.page_labels[page - 1] if page <= len(source.page_labels) else str(page)
 
 
 def attention_bins(seen: Attention | None, ids: Mapping[str, str]) -> list[dict[str, Any]]:

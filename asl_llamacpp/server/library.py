@@ -17,11 +17,11 @@ import portalocker
 from ..files.replace_file import replacing
 from ..sources import Source
 from .errors import NOT_FOUND, APIError, log
-from .geometry import Geometry
+from .kept_source import keep_source, kept_source
 from .reading import Reading, read_upload
-from .record import Record, document_id, plain_name, source_from, source_json
+from .record import Record, document_id, plain_name
 
-ORIGINAL, TEXT, RECORD = "original", "source.json", "record.json"
+ORIGINAL, RECORD = "original", "record.json"
 LOCK = "in-use"
 _CACHED_TEXTS = 16
 
@@ -159,12 +159,8 @@ class Library:
     def original(self, document: str) -> bytes:
         return (self.folder / self.get(document).id / ORIGINAL).read_bytes()
 
-    def geometry(self, document: str) -> Geometry | None:
-        """Where its text stands on its pages; None: it has no pictures of pages."""
-        return None
-
     def _source(self, document: str) -> Source:
-        return source_from((self.folder / self.ready(document).id / TEXT).read_bytes())
+        return kept_source(self.folder / self.ready(document).id)
 
     @property
     def n_bytes(self) -> int:
@@ -190,9 +186,11 @@ class Library:
     def _settle(self, record: Record, reading: Reading) -> None:
         source = reading.source
         record.format, record.n_pages, record.n_characters = reading.format, source.n_pages, len(source.text)
+        record.warnings = list(source.warnings)
+        record.page_sizes = [[round(width, 2), round(height, 2)] for width, height in reading.page_sizes]
         with self._lock:
             if record.id in self._records:  # it may have been deleted meanwhile
-                self._write(record.id, TEXT, source_json(source))
+                keep_source(self.folder / record.id, source)
         with suppress(APIError):
             tokenizer, n = self._count(source.text)
             record.tokens[tokenizer] = n

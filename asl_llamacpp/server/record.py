@@ -6,9 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, Literal
-
-from ..sources import Mark, Source
+from typing import Literal
 
 Status = Literal["reading", "ready", "failed"]
 
@@ -59,13 +57,3 @@ def document_id(data: bytes, name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass") + b"\0")
     digest.update(data)
     return f"doc-{digest.hexdigest()[:24]}"
-
-
-def source_json(source: Source) -> bytes:
-    marks = [[mark.start, mark.page, mark.section] for mark in source.marks]
-    return json.dumps({"name": source.name, "text": source.text, "marks": marks}).encode()
-
-
-def source_from(data: bytes) -> Source:
-    values: dict[str, Any] = json.loads(data)
-    return Source(values["name"], values["text"], tuple(Mark(*mark) for mark in values["marks"]))

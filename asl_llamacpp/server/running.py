@@ -43,6 +43,7 @@ def serve_app(app: FastAPI, listener: socket.socket, on_ready: Callable[[], obje
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=GRACE,
             lifespan="on",
             ws="none",

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from ...sources import Source
+from ...sources import Heading, Source
+from ..facts import page_label
 from ..house import House, house
 
 router = APIRouter(prefix="/v1/documents")
@@ -20,23 +21,26 @@ def text(document: str, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
 
 
 def _pages(source: Source) -> list[dict[str, Any]]:
-    starts: dict[int, int] = {}
-    for mark in source.marks:
-        if mark.page is not None:
-            starts.setdefault(mark.page, mark.start)
-    ends = [*list(starts.values())[1:], len(source.text)]
+    if not source.n_pages:
+        return []
     return [
-        {"number": page, "label": str(page), "start": start, "end": end}
-        for (page, start), end in zip(starts.items(), ends, strict=False)
+        {"number": page, "label": page_label(source, page), "start": start, "end": end}
+        for page, (start, end) in enumerate(source.pages(), 1)
     ]
 
 
 def _sections(source: Source) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    found = source.headings or _of_marks(source)
+    ends = [*(heading.start for heading in found[1:]), len(source.text)]
+    return [
+        {"title": heading.title, "level": heading.level, "start": heading.start, "end": end}
+        for heading, end in zip(found, ends, strict=False)
+    ]
+
+
+def _of_marks(source: Source) -> tuple[Heading, ...]:
+    found: list[Heading] = []
     for mark in source.marks:
-        if found and found[-1]["title"] == mark.section:
-            continue
-        if found:
-            found[-1]["end"] = mark.start
-        found.append({"title": mark.section, "level": 1, "start": mark.start, "end": len(source.text)})
-    return [section for section in found if section["title"]]
+        if mark.section and (not found or found[-1].title != mark.section):
+            found.append(Heading(mark.start, mark.section))
+    return tuple(found)
