@@ -1,7 +1,7 @@
 """A server that speaks to the page as `asl-llamacpp serve` does, without a model: quick, and as slow as a test wants.
 
-A document is its file's text; one named .pdf has pages of pictures, divided by form feeds. Its passages are the sentences
-that share words with the question, and its answer is `answer`, or says how many there are.
+A document is its file's text; one named .pdf has pages of pictures, divided by form feeds. Its passages are the
+sentences that share words with the question, and its answer is `answer`, or says how many there are.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from page_paper import layer, picture, rects
 STATIC = Path(__file__).parents[2] / "asl_llamacpp" / "server" / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 LAYERS = 12
 
@@ -142,8 +142,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, path: str, query: str) -> None:
         state = self.state
         if path == "/v1/models":
-            about = {"kv_policy": "asl:select_k=2048", "policies": ["asl", "full"], "n_ctx": 8192, "kv_budget": None}
-            self.json({"object": "list", "data": [{"id": "mock", "object": "model", "asl": about}]})
+            meta = {"policy": "asl:select_k=2048", "n_ctx": 8192, "n_ctx_train": 8192, "max_tokens": 1024}
+            self.json({"object": "list", "data": [{"id": "mock", "object": "model", "meta": meta}]})
         elif path == "/v1/documents":
             self.json({"object": "list", "data": list(state.documents.values())})
         elif match := re.fullmatch(r"/v1/documents/([^/]+)(/.*)?", path):
@@ -214,11 +214,12 @@ class Handler(BaseHTTPRequestHandler):
         yield {
             "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
             "evidence": found,
-            "attention": {"document": key, "bins": bins},
+            "attention": [{"document": key, "bins": bins}],
             "pruning": {
-                "n_tokens": 7936, "n_kept": 2048, "layer": 6, "n_layer": LAYERS, "kv_bytes": 150e6, "kv_bytes_full": 180e6,
-                "seconds": 1.2, "policy": "asl:select_k=2048", "notes": [],
+                "n_tokens": 7936, "n_kept": 2048, "layer": 6, "n_layer": LAYERS, "kv_bytes": 150e6,
+                "kv_bytes_full": 180e6, "policy": "asl:select_k=2048", "notes": [], "reused": 0, "reason": None,
             },
+            "timings": {"prompt_ms": 1200, "predicted_per_second": 43.2},
         }  # fmt: skip
 
     def stream(self, chunks: Iterator[dict[str, Any]]) -> None:

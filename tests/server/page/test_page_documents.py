@@ -8,8 +8,9 @@ from page_steps import PAGES, REPORT, add, ask
 DROP = """files => {
     const data = new DataTransfer();
     for (const [name, text] of files) data.items.add(new File([text], name));
+    const options = {bubbles: true, cancelable: true, dataTransfer: data};
     for (const type of ["dragenter", "dragover", "drop"])
-        document.querySelector("#welcome").dispatchEvent(new DragEvent(type, {bubbles: true, cancelable: true, dataTransfer: data}));
+        document.querySelector("#welcome").dispatchEvent(new DragEvent(type, options));
 }"""
 
 

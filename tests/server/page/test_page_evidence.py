@@ -6,7 +6,8 @@ from page_steps import PAGES, REPORT, add, ask
 
 # the words of the text layer, half of which at least lie below a mark
 UNDER = """number => {
-    const marks = [...document.querySelectorAll(`.page .mark[data-passage="${number}"]`)].map(e => e.getBoundingClientRect());
+    const marks = [...document.querySelectorAll(`.page .mark[data-passage="${number}"]`)]
+        .map(mark => mark.getBoundingClientRect());
     return [...document.querySelectorAll(".words span")].filter(span => {
         const w = span.getBoundingClientRect();
         return marks.some(m => Math.min(w.right, m.right) - Math.max(w.left, m.left) > w.width / 2
@@ -77,7 +78,7 @@ def test_the_map_shows_where_the_attention_lay(page):
         return [rows.length, Math.min(...rows)];
     }"""
     page.wait_for_function(f"() => ({painted})()[0] > 20")
-    n, first = page.evaluate(painted)
+    _, first = page.evaluate(painted)
     assert first > 0.03  # nothing in the heading
     page.mouse.click(*[page.locator("#map").bounding_box()[key] + 5 for key in ("x", "y")])
     page.wait_for_function("() => document.getElementById('document-scroller').scrollTop === 0")

@@ -1,6 +1,7 @@
 // Behind the small (i): how an answer was made, layer by layer.
 
 import { h, newId, svg } from "./dom.js";
+import { sentence } from "./errors.js";
 import { icon } from "./icons.js";
 import { bytes, duration, number } from "./words.js";
 
@@ -24,7 +25,7 @@ function place(panel, button) {
 }
 
 function body(pruning) {
-    const { n_tokens: all, n_kept: kept, layer, n_layer: layers, kv_bytes: memory, kv_bytes_full: memoryFull, seconds, seconds_saved: saved, policy, notes } = pruning;
+    const { n_tokens: all, n_kept: kept, layer, n_layer: layers, kv_bytes: memory, kv_bytes_full: memoryFull, reused, timings, policy, reason, notes } = pruning;
     const rows = [];
     const row = (name, value, more) => rows.push(h("div", {}, h("dt", {}, name), h("dd", {}, value, more ? h("small", {}, more) : null)));
     const pruned = kept !== null && kept !== undefined && kept < all;
@@ -32,14 +33,19 @@ function body(pruning) {
     else if (all) row("Read", `all ${number(all)} tokens`);
     if (pruned && layers) row("From layer", `${layer + 1} of ${layers}`);
     if (memory) row("Memory", bytes(memory), memoryFull > memory ? `instead of ${bytes(memoryFull)}` : "");
-    if (Number.isFinite(seconds)) row("Until the first word", duration(seconds), saved > 0 ? `${duration(saved)} saved` : "");
+    if (reused) row("Known from before", `${number(reused)} tokens`, "not read again in the first layers");
+    if (timings) row("Until the first word", duration(timings.prompt_ms / 1000), speed(timings));
     if (policy) row("Policy", policy);
     return [
-        h("p.hint", {}, pruned ? "The first layers read everything. Then only the passages that matter for your question went on." : "Everything was read to the end; nothing was left out."),
+        h("p.hint", {}, pruned ? "The first layers read everything. Then only the passages that matter for your question went on." : reason ? sentence(reason) : "Everything was read to the end; nothing was left out."),
         pruned && layers ? funnel(kept / all, layer, layers) : null,
         h("dl", {}, rows),
         notes?.length ? h("ul.pruning-notes", {}, notes.map((text) => h("li", {}, text))) : null,
     ];
+}
+
+function speed({ predicted_per_second: rate }) {
+    return rate ? `then ${Math.round(rate)} tokens a second` : "";
 }
 
 function share(part, whole) {

@@ -47,10 +47,11 @@ export class Settings extends EventTarget {
         this.set({ ...DEFAULTS });
     }
 
-    /** The body of a request for an answer. */
-    request(model, document, messages) {
+    /** The body of a request for an answer; `user` is who waits for it, among those whom the server takes in turn. */
+    request(model, user, document, messages) {
         const body = {
             model,
+            user,
             messages,
             documents: [document],
             stream: true,

@@ -89,16 +89,10 @@ function expert(settings) {
 async function fillPolicies(field, list, hint) {
     try {
         const { data } = await getJson("v1/models");
-        const about = data[0]?.asl;
-        if (!about) return;
-        const names = about.policies ?? [];
-        list.replaceChildren(...names.map((name) => h("option", { value: name })));
-        if (about.kv_policy) field.placeholder = about.kv_policy;
-        const parts = [`The server uses ${about.kv_policy}`];
-        if (about.n_ctx) parts.push(`a context of ${number(about.n_ctx)} tokens`);
-        if (about.kv_budget) parts.push(`a budget of ${number(about.kv_budget)} tokens`);
-        field.disabled = !names.length;
-        hint.textContent = `${parts.join(", ")}. ${names.length ? "Empty: that one. Others for example asl:select_k=1024." : "It was started so, and takes no other."}`;
+        const about = data[0]?.meta;
+        if (!about?.policy) return;
+        field.placeholder = about.policy;
+        hint.textContent = `The server was started with ${about.policy} and a context of ${number(about.n_ctx)} tokens. Empty: that policy.`;
     } catch {
         // the field takes any text; the server tells what is wrong with it
     }

@@ -90,7 +90,7 @@ export class Talk extends EventTarget {
         this.keep(document, turn);
         this.tell("turns");
         try {
-            const json = this.settings.request(await this.model(), document, messages(turn, earlier, this.settings));
+            const json = this.settings.request(await this.model(), TAB, document, messages(turn, earlier, this.settings));
             const response = await request("POST", "v1/chat/completions", { json, signal: controller.signal, accept: "text/event-stream" });
             for await (const event of events(response)) {
                 take(turn, event);
@@ -136,6 +136,6 @@ function take(turn, event) {
     }
     if (choice?.finish_reason) turn.finish = choice.finish_reason;
     if (event.evidence) turn.passages = event.evidence.map((passage, i) => ({ ...passage, number: i + 1 }));
-    if (event.attention) turn.bins = event.attention.bins.map((value) => Math.round(value * 1000) / 1000);
-    if (event.pruning) turn.pruning = event.pruning;
+    if (event.attention) turn.bins = event.attention[0]?.bins.map((value) => Math.round(value * 1000) / 1000) ?? null;
+    if (event.pruning) turn.pruning = { ...event.pruning, timings: event.timings };
 }
