@@ -27,7 +27,7 @@ def add(page: Page, name: str, text: str) -> None:
     """Choose a file of this name and text, and wait until it is shown."""
     page.set_input_files("#file-input", [{"name": name, "mimeType": "text/plain", "buffer": text.encode()}])
     page.wait_for_function("name => document.getElementById('library-name').textContent === name", arg=name)
-    page.wait_for_selector(".page, .block, .said-title >> visible=true")
+    page.wait_for_selector(".page, .block, .said[role=alert]")
 
 
 def ask(page: Page, question: str, done: bool = True) -> None:

@@ -15,7 +15,7 @@ export function startComposer(talk, library, settings) {
     };
     const draw = () => {
         const entry = library.open;
-        const ready = entry?.status === "ready";
+        const ready = askable(entry);
         const { asking } = talk;
         send.hidden = asking;
         stop.hidden = !asking;
@@ -26,7 +26,7 @@ export function startComposer(talk, library, settings) {
     };
     const submit = () => {
         const question = field.value.trim();
-        if (!question || talk.asking || library.open?.status !== "ready") return;
+        if (!question || talk.asking || !askable(library.open)) return;
         field.value = "";
         grow();
         talk.ask(question);
@@ -79,8 +79,13 @@ export function startComposer(talk, library, settings) {
     };
 }
 
+/** Whether the server takes a question: one about a document that is still being read waits there. */
+export function askable(entry) {
+    return entry?.status === "ready" || (entry?.status === "reading" && !entry.sending);
+}
+
 function placeholder(entry) {
     if (!entry) return "Add a document first";
     if (entry.status === "failed") return "This document cannot be asked";
-    return entry.status === "reading" ? "Ask as soon as it is read …" : "Ask about this document …";
+    return "Ask about this document …";
 }

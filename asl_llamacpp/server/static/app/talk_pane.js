@@ -1,5 +1,6 @@
 // The right half: the conversation.
 
+import { askable } from "./composer.js";
 import { byId, h } from "./dom.js";
 import { SHOWN } from "./passages_view.js";
 import { TurnView } from "./turn_view.js";
@@ -71,13 +72,13 @@ export class TalkPane extends EventTarget {
         const entry = this.library.open;
         place.hidden = this.talk.turns.length > 0 || !entry || entry.status === "failed";
         if (place.hidden) return;
-        const key = `${entry.id} ${entry.status}`;
+        const key = `${entry.id} ${askable(entry)}`;
         if (place.dataset.of === key) return;
         place.dataset.of = key;
         place.replaceChildren(
             h("h2", {}, "Ask what you want to know"),
             h("p", {}, "Each answer comes with the passages it looked at, so that you can check it. Point at one to see it in the document."),
-            h("div.starters", {}, STARTERS.map((text) => h("button.starter", { type: "button", disabled: entry.status !== "ready", onclick: () => this.ask(text) }, text))),
+            h("div.starters", {}, STARTERS.map((text) => h("button.starter", { type: "button", disabled: !askable(entry), onclick: () => this.ask(text) }, text))),
         );
     }
 
