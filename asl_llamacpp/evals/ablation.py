@@ -17,7 +17,7 @@ import numpy as np
 from ..files.fingerprint import model_fingerprint
 from ..llama import models
 from ..llama.opening import CONTEXT_STEP
-from ..policies import ASL, Full, Heads
+from ..policies import ASL, AllHeads, Full
 from ..selection.arrays import Floats
 from ..selection.ranks import rank, selected_positions
 from ..selection.rule import Selector
@@ -173,7 +173,7 @@ def _signals(sums: Sequence[Floats | None], policy: ASL, select_k: int) -> dict[
     """Every signal by layer; V by how heads are combined, then by L_obs."""
     top = select_k - policy.window
     variance: dict[str, dict[str, Series]] = {}
-    for heads in get_args(Heads):
+    for heads in get_args(AllHeads):
         ranks = [None if s is None else rank(token_scores(s, policy.window, policy.kernel, heads)) for s in sums]
         variance[heads] = {str(l_obs): variances(ranks, top, l_obs) for l_obs in L_OBS}
     return {"signals": signals(sums, policy.window, policy.kernel, top), "variance": variance}

@@ -86,9 +86,10 @@ class Trials:
         if policy.layer is not None:
             return np.full(n, policy.layer, dtype=np.int64), np.zeros(n, dtype=np.bool_)
         assert isinstance(policy.l_min, int) and isinstance(policy.l_max, int)
-        key = policy.heads, policy.l_obs, policy.reference, policy.l_min
+        ranked = policy.heads if isinstance(policy.heads, str) else "sum"
+        key = ranked, policy.l_obs, policy.reference, policy.l_min
         if key not in self._relative:
-            series = [p.variance[policy.heads][policy.l_obs] for p in self.prompts]
+            series = [p.variance[ranked][policy.l_obs] for p in self.prompts]
             relative = [_RELATIVE[policy.reference](values, policy.l_min) for values in series]
             self._relative[key] = np.array(relative, dtype=np.float64)  # nan where there is none
         below = self._relative[key][:, : policy.l_max + 1] < policy.tau

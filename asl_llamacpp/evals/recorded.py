@@ -124,7 +124,7 @@ class RecordedPrompt:
         selector = policy.selector(self.prompt)
         if not selector.prunes:
             return self.n_layer
-        for il, scores in enumerate(self.window_sums(policy.window, selector.reduction.products)):
+        for il, scores in enumerate(self.window_sums(policy.window, selector.reduction(0).products)):
             decision = selector.observe(il, scores)
             if decision is not None:
                 return decision.layer + 1

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..policies import Heads
+from ..policies import AllHeads
 from ..selection.arrays import Floats, Ints
 from ..selection.ranks import rank, rank_variance
 from ..selection.scores import token_scores
@@ -105,7 +105,7 @@ def correlation(a: Ints, b: Ints) -> float:
     return 1 - 6 * squares / (n * (n * n - 1)) if n > 1 else 1.0
 
 
-COMBINED: dict[str, tuple[Heads, int]] = {
+COMBINED: dict[str, tuple[AllHeads, int]] = {
     "sum": ("sum", 1),
     "max": ("max", 1),
     "sum4": ("sum", 4),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..selection.parameters import AllHeads as AllHeads
 from ..selection.parameters import Heads as Heads
 from ..selection.parameters import Reference as Reference
 from ..selection.parameters import Units as Units
@@ -22,20 +23,6 @@ from .snapkv import SnapKV as SnapKV
 from .gemfilter import GemFilter as GemFilter
 from .asl2pass import ASL2Pass as ASL2Pass
 # isort: on
-
-
-_WORDS = {"none": None, "true": True, "false": False}
-
-
-def _value(text: str) -> int | float | str | bool | None:
-    if text in _WORDS:
-        return _WORDS[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def split_spec(spec: str) -> tuple[str, list[tuple[str, ...]]]:
@@ -66,7 +53,7 @@ def parse_policy(spec: str | Policy) -> Policy:
             raise ValueError(f"policy {name!r} has no option {key!r}: it takes {', '.join(known) or 'none'}")
         if not equals or key in values:
             raise ValueError(f"policy {spec!r}: give {key} once, as {key}=value")
-        values[key] = _value(text)
+        values[key] = policy.read_option(key, text)
     try:
         made: Policy = policy(**values)
         return made

@@ -38,7 +38,8 @@ class ASL(ByAttention, Selecting):
 
     reference     what V_l is relative to: "first", V at l_min; "peak", the largest V from l_min on, which is the
                   same wherever V falls from l_min on
-    heads         as in `ByAttention`: "sum" or "max"; the ranks, and so the rule, see the combined scores
+    heads         as in `ByAttention`: "sum" or "max", of which the ranks, and so the rule, see the combined scores;
+                  or chosen heads, beside which the ranks see the sum of all
     score_layers  as there, >= 1; the rule sees each layer alone
     units         as there: "tokens" or "sentences"; the rule sees tokens
     decide_every  the rule is evaluated at every layer, but acted on only at l_min, at each so many-th layer after it,
@@ -88,6 +89,10 @@ class ASL(ByAttention, Selecting):
         self._check_together()
 
     def _check_together(self) -> None:
+        for name in ("layer", "l_max"):
+            value = getattr(self, name)
+            if isinstance(value, int) and (name == "layer" or self.layer is None):
+                self.check_not_before(name, value)
         check_pooling(self.kernel)
         check_kept("select_k", self.select_k, self.window)
         if isinstance(self.l_min, int) and self.l_min < self.l_obs - 1:
@@ -115,6 +120,7 @@ class ASL(ByAttention, Selecting):
         l_max = self.l_max
         if l_max == "auto":
             l_max = min(max(l_min, round(0.75 * n_layer)), n_layer - 1) if l_min < n_layer else None
+            l_max = max(l_max, self.chosen[0][0]) if l_max is not None and self.chosen else l_max
         return replace(self, l_min=l_min, l_max=l_max)
 
     def selector(self, prompt: Prompt) -> Selector:
@@ -143,6 +149,7 @@ class ASL(ByAttention, Selecting):
         check_resolved(self.l_min, self.l_max)
         paper = ASL(l_obs=self.l_obs).resolve(prompt.n_layer).l_min
         latest = self.worst_case(prompt).latest or 0
-        for layer in range(min(latest, prompt.n_layer - 1) - 1, min(int(paper), int(self.l_min)), -1):
+        least = max(min(int(paper), int(self.l_min)) + 1, *(layer for layer, _ in self.chosen[:1]), 0)
+        for layer in range(min(latest, prompt.n_layer - 1) - 1, least - 1, -1):
             reason = f"selection after layer {layer} at the latest, instead of {self.l_max or 'never'}, fits the budget"
             yield Choice(self.selecting_by(layer), None, reason, layer)

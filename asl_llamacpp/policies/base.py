@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..engine.kinds import LayerShape
+from ..selection.parameters import Heads
 from ..selection.selectors import Deciding, NoSelection
 from .answers import Fewer, Pass, Prompt, WorstCase
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_WORDS = {"none": None, "true": True, "false": False}
 
 POLICIES: dict[str, type[Policy]] = {}
 """The policies by name, in the order in which they were defined."""
@@ -61,6 +65,14 @@ class Policy:
     def select_k(self) -> int | None:
         """Tokens that go on after the selection; prompts of at most so many stay whole. None: none are dropped."""
         return None
+
+    @property
+    def heads(self) -> Heads:
+        """How the heads' scores are combined, or which are chosen: see `ByAttention`."""
+        return "sum"
+
+    def check_heads(self, shapes: Sequence[LayerShape]) -> None:
+        """ValueError if a head that it looks at is not in a model of such layers, or gives no scores there."""
 
     @property
     def contrast(self) -> bool:
@@ -163,8 +175,24 @@ class Policy:
     def __str__(self) -> str:
         """The name, then whatever differs from the defaults: "asl:tau=0.4,select_k=1024"."""
         values = [(field, getattr(self, field.name)) for field in self.options()]
-        changed = [f"{field.name}={str(value).lower()}" for field, value in values if value != field.default]
+        changed = [f"{field.name}={self.option_text(field.name)}" for field, value in values if value != field.default]
         return ":".join(filter(None, (self.name, ",".join(changed))))
+
+    @classmethod
+    def read_option(cls, name: str, text: str) -> Any:
+        """The value of an option that its text form gives: a word, a number, or else the text as it is."""
+        if text in _WORDS:
+            return _WORDS[text]
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+        return text
+
+    def option_text(self, name: str) -> str:
+        """What `read_option` makes the option's value of."""
+        return str(getattr(self, name)).lower()
 
     @classmethod
     def options(cls) -> list[Field[Any]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+
+from ..selection.parameters import AllHeads, Heads
 
 
 def integer(name: str, value: object, least: int) -> int:
@@ -35,6 +39,25 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """ValueError if `value` is none of these words."""
     if value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}")
+
+
+def heads_of(value: object) -> Heads:
+    """A policy's `heads`: "sum", "max", or pairs of a layer and a query head, which are sorted."""
+    words = get_args(AllHeads)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        if value not in words:
+            raise ValueError(
+                f"heads must be 'sum' or 'max', not {value!r}; or some heads, each as (layer, head), in text as 14.3+18.5"
+            )
+        return value  # type: ignore[return-value]
+    pairs = [tuple(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else () for pair in value]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"heads must be 'sum', 'max', or at least one pair (layer, head), not {value!r}")
+    found = sorted((integer("heads: a layer", il, 0), integer("heads: a head", head, 0)) for il, head in pairs)
+    twice = next((pair for pair, after in pairwise(found) if pair == after), None)
+    if twice is not None:
+        raise ValueError(f"heads has head {twice[1]} of layer {twice[0]} twice: name it once")
+    return tuple(found)
 
 
 def layer_or_auto(value: object) -> Any:

@@ -17,13 +17,13 @@ from .selecting import Kept, Selecting
 class FastKV(ByAttention, Selecting):
     """Prune at a fixed layer (arXiv 2502.01068): the tokens it attends to most are the only ones that go deeper.
 
-    layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers
+    layer     the layer (0-based); "auto": L // 2 - 1 for a model of L layers, or that of the deepest chosen head
     window    observation window: the last `window` prompt tokens act as queries and are always kept, >= 1
     kernel    width of the average pooling over positions, odd, >= 1
     select_k  tokens kept by the selection, the window included, > window
     keep      which cells the layers up to the selection keep: "all", "selected" or "heads"; see `Selecting`
 
-    and `heads`, `score_layers` and `units` as in `ByAttention`, whose defaults are the paper's.
+    and `heads`, `score_layers`, `units` and `contrast` as in `ByAttention`, whose defaults are the paper's.
 
     Raises TypeError or ValueError when made with a bad value.
     """
@@ -45,11 +45,14 @@ class FastKV(ByAttention, Selecting):
         one_of("keep", self.keep, get_args(Kept))
         check_pooling(self.kernel)
         check_kept("select_k", self.select_k, self.window)
+        self.check_not_before("layer", self.layer if isinstance(self.layer, int) else None)
 
     def resolve(self, n_layer: int) -> FastKV:
         """This policy for a model of `n_layer` layers; ValueError if it has no such layer."""
         check_layer("layer", self.layer, n_layer)
-        return replace(self, layer=max(n_layer // 2 - 1, 0)) if self.layer == "auto" else self
+        if self.layer != "auto":
+            return self
+        return replace(self, layer=self.chosen[-1][0] if self.chosen else max(n_layer // 2 - 1, 0))
 
     @property
     def latest_layer(self) -> int:

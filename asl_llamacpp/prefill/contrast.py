@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ..engine.binding import Engine
 from ..selection.arrays import Floats
 from ..selection.contrast import less, neutral_scores
+from ..selection.heads import has_say, set_scores
 from ..selection.parameters import Heads
-from ..selection.scores import token_scores
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Contrasting:
     def __init__(self, engine: Engine, contrast: Contrast, window: int, kernel: int, heads: Heads) -> None:
         self.engine, self.contrast = engine, contrast
         self.window, self.kernel, self.heads = window, kernel, heads
-        self._latest: tuple[Floats, Floats] | None = None
+        self._latest: tuple[int, Floats, Floats] | None = None
         self._only: int | None = None
 
     def begin(self, only: int | None) -> None:
@@ -43,16 +43,18 @@ class Contrasting:
         if only is None or (self.contrast.n_seen, only) not in self.contrast.found:
             self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
 
-    def look(self, il: int) -> Floats:
-        """The neutral scores at layer `il` of the last run, float32 [n_seen]."""
+    def look(self, il: int) -> Floats | None:
+        """The neutral scores at layer `il` of the last run, float32 [n_seen]; None where no chosen head lies."""
+        if not has_say(self.heads, il):
+            return None
         key = self.contrast.n_seen, il
         neutral = self.contrast.found.get(key) if il == self._only else None
         if neutral is None:
             share = self.window / len(self.contrast.tokens)
-            neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share)
+            neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share, il)
         if il == self._only:
             self.contrast.found[key] = neutral
-        self._latest = self.engine.scores(il), neutral
+        self._latest = il, self.engine.scores(il), neutral
         return neutral
 
     @property
@@ -63,6 +65,5 @@ class Contrasting:
         """
         if self._latest is None:
             return None
-        sums, neutral = self._latest
-        scores = sums if sums.ndim == 1 else token_scores(sums, self.window, self.kernel, self.heads)
-        return less(scores, neutral)
+        il, sums, neutral = self._latest
+        return less(set_scores(sums, self.window, self.kernel, self.heads, il), neutral)

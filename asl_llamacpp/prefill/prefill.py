@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from ..engine.binding import MAX_SCORED, Engine
@@ -14,7 +13,6 @@ from ..policies import Policy
 from ..policies.answers import Prompt
 from ..selection.arrays import Floats, Ints
 from ..selection.compression import kept_cells, window_cells
-from ..selection.parameters import Heads
 from ..selection.rule import Decision
 from ..selection.scores import token_scores
 from ..selection.selectors import NoSelection
@@ -67,8 +65,7 @@ class _Prefill:
         self.watched: Floats | None = None
         self.contrasting: Contrasting | None = None
         if contrast is not None and (self.selector.prunes or self.watch is not None):
-            heads: Heads = "max" if self.selector.reduction.combining == "max" else "sum"
-            self.contrasting = Contrasting(engine, contrast, self.window, self.kernel, heads)
+            self.contrasting = Contrasting(engine, contrast, self.window, self.kernel, policy.heads)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -107,9 +104,9 @@ class _Prefill:
         if not self.layers[il].gives_scores:
             return None
         if self.compresses:
-            return replace(self.selector.reduction, combining="each")
+            return Reduction(products=self.selector.reduction(il).products)
         if self.selector.needs_scores(il):
-            return self.selector.reduction
+            return self.selector.reduction(il)
         return Reduction("sum") if il == self.watch else None
 
     def next_end(self) -> int:

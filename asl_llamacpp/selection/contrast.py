@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import Floats
+from .heads import set_scores
 from .parameters import Heads
-from .scores import token_scores
 
 SINKS = 4
 """The first tokens are looked at whatever is asked, and a model that cannot look there says nothing sensible
 (StreamingLLM, arXiv 2309.17453): they keep their scores."""
 
 
-def neutral_scores(sums: Floats, kernel: int, heads: Heads, share: float) -> Floats:
+def neutral_scores(sums: Floats, kernel: int, heads: Heads, share: float, layer: int = 0) -> Floats:
     """Scores of the tokens that the contrast follows, float32 [n_seen], comparable with those of the window.
 
     sums    float32 [n_head, n_seen] or [1, n_seen] as `token_scores` takes it; or [n_seen], pooled and combined already
     share   the window's queries for each of the contrast's
+    layer   whose these are, where heads are chosen
     """
-    scores = sums if sums.ndim == 1 else token_scores(sums, 0, kernel, heads)
-    return scores * np.float32(share)
+    return set_scores(sums, 0, kernel, heads, layer) * np.float32(share)
 
 
 def less(scores: Floats, neutral: Floats) -> Floats:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Literal, Protocol, TypeAlias
 
 Reference: TypeAlias = Literal["first", "peak"]
-Heads: TypeAlias = Literal["sum", "max"]
+AllHeads: TypeAlias = Literal["sum", "max"]
+ChosenHeads: TypeAlias = tuple[tuple[int, int], ...]
+"""Query heads as (layer, head), both from 0, sorted, none twice."""
+Heads: TypeAlias = AllHeads | ChosenHeads
 Units: TypeAlias = Literal["tokens", "sentences"]
 Layer: TypeAlias = int | Literal["auto"]
 

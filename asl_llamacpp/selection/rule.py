@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine.kinds import Reduction
+from ..engine.kinds import EACH_HEAD, Reduction
 from .arrays import Floats, Ints
 from .contrast import less
+from .heads import by_layer, has_say, set_scores
 from .parameters import RuleParameters
 from .ranks import Choose, rank, rank_variance, selected_positions
 from .scores import token_scores
@@ -40,6 +41,8 @@ class Selector:
     `policy` must be resolved; `n_tokens` is the prompt's length. `scored_layers` names the layers that give
     scores, None meaning all of them; sliding-window layers give none, and are left out of the variance. `choose`
     makes the set of the scores once the layer is known; the ranks, and so the rule, are always those of tokens.
+    Where heads are chosen the set is that of each token's maximum over those seen so far, and is not chosen before
+    the first of them; the ranks are then those of all heads' sum. ValueError if one's layer gives no scores.
     `n_layer`, the model's layers, lets a rule that has fired be acted on after the last one, if it was not before.
 
     After each `observe`, by layer: `variance` (V_l), `union_size`, and `relative_variance` (V_l / V_ref),
@@ -61,7 +64,6 @@ class Selector:
         self.n_tokens = n_tokens
         self.choose = choose
         self.prunes = n_tokens > policy.select_k
-        self.reduction = Reduction("max", policy.kernel) if policy.heads == "max" else Reduction("sum")
         self.decision: Decision | None = None
         self.variance: dict[int, float] = {}
         self.union_size: dict[int, int] = {}
@@ -71,7 +73,14 @@ class Selector:
         self._limit: int | None = policy.l_max if policy.layer is None else policy.layer
         self._top = policy.select_k - policy.window
         self._rows: deque[Ints] = deque(maxlen=policy.l_obs)
-        self._scores: deque[Floats] = deque(maxlen=policy.score_layers)
+        self._chosen = None if isinstance(policy.heads, str) else by_layer(policy.heads)
+        without = [il for il in self._chosen or () if self._scored is not None and il not in self._scored]
+        if without and self.prunes:
+            raise ValueError(
+                f"heads: layer {without[0]} gives no scores, it has a sliding window or no attention; "
+                "choose heads of other layers"
+            )
+        self._scores: deque[Floats] = deque(maxlen=policy.score_layers if self._chosen is None else len(self._chosen))
         self._row_layer = self._layer = -1
         self._fired: str | None = None
         self._fired_layer = -1
@@ -85,6 +94,12 @@ class Selector:
         scored layers back, and a fixed layer without scores uses those of the nearest scored layer before it.
         """
         rule = self.policy.layer is None
+        first = self._first_of_rule(rule)
+        if self._chosen is None or first is None:
+            return first
+        return min(first, *self._chosen) if rule else min(self._chosen)
+
+    def _first_of_rule(self, rule: bool) -> int | None:
         back = max(self.policy.l_obs if rule else 1, self.policy.score_layers) - 1
         if self._scored is None:
             return max(self._start - back, 0)
@@ -115,7 +130,21 @@ class Selector:
         first = self.first_scored_layer
         if not self.prunes or self.decision or first is None or layer < first:
             return False
-        return self._scored is None or layer in self._scored
+        if self._scored is not None and layer not in self._scored:
+            return False
+        return self._chosen is None or layer in self._chosen or self._ranks(layer)
+
+    def _ranks(self, layer: int) -> bool:
+        """Whether the ranks of `layer` are part of the rule."""
+        first = self._first_of_rule(rule=True) if self.policy.layer is None else None
+        return first is not None and layer >= first
+
+    def reduction(self, layer: int) -> Reduction:
+        """What the device may make of the scores of `layer`: each head's where the rule and chosen heads look at it."""
+        if self._chosen is not None and layer in self._chosen:
+            heads = self._chosen[layer]
+            return EACH_HEAD if self._ranks(layer) else Reduction("max", self.policy.kernel, heads)
+        return Reduction("max", self.policy.kernel) if self.policy.heads == "max" else Reduction("sum")
 
     def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         """The decision to select after `layer`, or None to go on. Call it for each layer from first to last.
@@ -142,7 +171,7 @@ class Selector:
                 self._fired, self._fired_layer = self._evaluate(layer), layer
         if layer != self.next_decision_layer(layer):
             return None
-        if self._fired:
+        if self._fired and self._scores:
             earlier = "" if layer == self._fired_layer else f" at layer {self._fired_layer}"
             return self._select(layer, self._fired + earlier, forced=False)
         if self._limit is not None and layer >= self._limit and self._scores:
@@ -166,18 +195,24 @@ class Selector:
 
     def _add_row(self, layer: int, window_sums: Floats, neutral: Floats | None) -> None:
         policy, shape = self.policy, window_sums.shape
-        if self.reduction.combining == "max" and shape == (self.n_tokens - policy.window,):
-            scores = window_sums
-        elif len(shape) == 2 and shape[1] == self.n_tokens:
-            scores = token_scores(window_sums, policy.window, policy.kernel, policy.heads)
-        else:
+        combined = self.reduction(layer).combining == "max" and shape == (self.n_tokens - policy.window,)
+        if not combined and (len(shape) != 2 or shape[1] != self.n_tokens):
             raise ValueError(f"window_sums must be [n_head, {self.n_tokens}], not {list(shape)}")
+        scores = None
+        if has_say(policy.heads, layer):
+            scores = set_scores(window_sums, policy.window, policy.kernel, policy.heads, layer)
+            self._check_finite(layer, scores)
+            self._scores.append(scores if neutral is None else less(scores, neutral))
+            self._row_layer = layer
+        if self._ranks(layer):
+            if scores is None or self._chosen is not None:
+                scores = token_scores(window_sums, policy.window, policy.kernel)
+                self._check_finite(layer, scores)
+            self._rows.append(rank(scores))
+
+    def _check_finite(self, layer: int, scores: Floats) -> None:
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of layer {layer} are not finite: its attention overflowed")
-        self._scores.append(scores if neutral is None else less(scores, neutral))
-        if self.policy.layer is None:
-            self._rows.append(rank(scores))
-        self._row_layer = layer
 
     def _evaluate(self, layer: int) -> str | None:
         """Steps 6 to 9 of the rule: record the variance, and say why it fires, or None."""
@@ -197,7 +232,8 @@ class Selector:
         return f"relative variance {relative:.3g} < tau {tau:g}" if relative < tau else None
 
     def _why_forced(self, layer: int) -> str:
-        source = "" if self._row_layer == layer else f", by the scores of layer {self._row_layer}"
+        there = self._row_layer == layer or self._chosen is not None
+        source = "" if there else f", by the scores of layer {self._row_layer}"
         late = "" if layer == self._limit else ", at the first layer with scores"
         if self.policy.layer is not None:
             return f"fixed by layer={self._limit}{source}{late}"

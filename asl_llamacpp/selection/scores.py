@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import Floats
-from .parameters import Heads
+from .parameters import AllHeads
 
 
 def pool(window_sums: Floats, kernel: int) -> Floats:
@@ -42,7 +42,7 @@ def add_heads(window_sums: Floats) -> Floats:
     return rows if odd is None else rows + odd
 
 
-def token_scores(window_sums: Floats, window: int, kernel: int, heads: Heads = "sum") -> Floats:
+def token_scores(window_sums: Floats, window: int, kernel: int, heads: AllHeads = "sum") -> Floats:
     """Scores of the past tokens, float32 [n - window]: pooled, then summed over the heads, or their maximum ("max").
 
     `window_sums`, float32 [n_head, n]: each query head's softmax attention, summed over the window's queries; for

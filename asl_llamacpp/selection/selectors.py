@@ -19,8 +19,6 @@ class Deciding(Protocol):
     prunes: bool
     decision: Decision | None
     relative_variance: dict[int, float]
-    reduction: Reduction
-    """What the device may make of a layer's window scores, before `observe` is given them."""
 
     @property
     def first_scored_layer(self) -> int | None: ...
@@ -30,6 +28,10 @@ class Deciding(Protocol):
     def reason(self) -> str: ...
     def next_decision_layer(self, layer: int) -> int: ...
     def needs_scores(self, layer: int) -> bool: ...
+    def reduction(self, layer: int) -> Reduction:
+        """What the device may make of a layer's window scores, before `observe` is given them."""
+        ...
+
     def observe(
         self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None
     ) -> Decision | None: ...
@@ -39,7 +41,6 @@ class NoSelection:
     """No token is ever dropped (SnapKV compresses layers instead)."""
 
     prunes = False
-    reduction = EACH_HEAD
     surely_decides = False
     first_scored_layer: int | None = None
 
@@ -53,6 +54,9 @@ class NoSelection:
 
     def needs_scores(self, layer: int) -> bool:
         return False
+
+    def reduction(self, layer: int) -> Reduction:
+        return EACH_HEAD
 
     def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         return None
@@ -86,7 +90,8 @@ class OneLayer:
         choose: Choose = selected_positions,
     ) -> None:
         self.given, self.select_k, self.n_tokens = layer, select_k, n_tokens
-        self.score, self.reduction, self.choose = score, reduction, choose
+        self.score, self.choose = score, choose
+        self._reduction = reduction
         self.prunes = n_tokens > select_k and bool(scored)
         self.decision: Decision | None = None
         self.relative_variance: dict[int, float] = {}
@@ -110,6 +115,9 @@ class OneLayer:
 
     def needs_scores(self, layer: int) -> bool:
         return self.prunes and layer == self.layer and self.decision is None
+
+    def reduction(self, layer: int) -> Reduction:
+        return self._reduction
 
     def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         if not self.needs_scores(layer):

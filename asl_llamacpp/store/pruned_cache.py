@@ -60,6 +60,7 @@ class PrunedCache:
     ) -> None:
         self.engine = engine
         self.policy = policy
+        policy.check_heads(shape.layers)
         self.resolved = policy.resolve(len(shape.layers))
         self.shape = shape
         self.budget = budget

@@ -11,7 +11,7 @@ from asl_llamacpp.documents.document import Document
 from asl_llamacpp.documents.text import DocumentText, Part
 from asl_llamacpp.evals.sample import Sample
 from asl_llamacpp.evals.shared import SharedLlama
-from asl_llamacpp.policies import ASL, Heads
+from asl_llamacpp.policies import ASL, AllHeads
 from asl_llamacpp.prefill.report import PrefillReport
 from asl_llamacpp.selection.arrays import Floats
 from asl_llamacpp.selection.contrast import less, neutral_scores
@@ -23,7 +23,7 @@ from asl_llamacpp.sources import Source
 LAYERS = (14, 18, 22)
 SHARES = (4, 8, 16)
 """One of so many tokens is kept."""
-WAYS: dict[str, tuple[Heads, int, bool]] = {
+WAYS: dict[str, tuple[AllHeads, int, bool]] = {
     "sum": ("sum", 1, False),
     "max4": ("max", 4, False),
     "sum contrast": ("sum", 1, True),
@@ -54,8 +54,8 @@ def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None
     sums, starts, n = prompt.window_sums(policy.window), prompt.prompt.unit_starts, len(sample.tokens)
     neutral = neutral_turn(shared)
     neutral_sums, queries = prompt.neutral_sums(policy.window, neutral), policy.window / len(neutral)
-    by_layer: dict[tuple[Heads, bool], list[Floats]] = {}
-    for heads in get_args(Heads):
+    by_layer: dict[tuple[AllHeads, bool], list[Floats]] = {}
+    for heads in get_args(AllHeads):
         plain = [token_scores(layer, policy.window, policy.kernel, heads) for layer in sums if layer is not None]
         less_than = [
             neutral_scores(layer, policy.kernel, heads, queries) for layer in neutral_sums if layer is not None

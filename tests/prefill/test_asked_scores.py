@@ -19,6 +19,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[int, Reduction]]] = {
     "at a layer": ({"kv_policy": f"asl:layer=12,{SIZES}"}, {12: SUM}),
     "by the largest": ({"kv_policy": f"asl:layer=12,heads=max,{SIZES}"}, {12: MAX}),
     "of three layers": ({"kv_policy": f"asl:layer=12,score_layers=3,{SIZES}"}, dict.fromkeys([10, 11, 12], SUM)),
+    "by chosen heads": (
+        {"kv_policy": f"asl:layer=12,heads=4.1+4.2+11.0,{SIZES}"},
+        {4: Reduction("max", 7, (1, 2)), 11: Reduction("max", 7, (0,))},
+    ),
+    "by the rule and chosen heads": (
+        {"kv_policy": f"asl:tau=1e-9,heads=1.1+11.0,l_max=12,{SIZES}"},
+        {1: Reduction("max", 7, (1,)), **dict.fromkeys(range(2, 13), SUM), 11: EACH},
+    ),
     "fastkv": ({"kv_policy": f"fastkv:layer=9,{SIZES}"}, {9: SUM}),
     "gemfilter": ({"kv_policy": "gemfilter:layer=9,select_k=96"}, {9: Reduction("sum", products=True)}),
     "snapkv": ({"kv_policy": "snapkv:budget=64,window=16"}, dict.fromkeys(range(30), EACH)),
