@@ -47,7 +47,7 @@ def heads_of(value: object) -> Heads:
     if isinstance(value, str) or not isinstance(value, Iterable):
         if value not in words:
             raise ValueError(
-                f"heads must be 'sum' or 'max', not {value!r}; or some heads, each as (layer, head), in text as 14.3+18.5"
+                f"heads must be 'sum' or 'max', not {value!r}; or some heads as (layer, head), in text as 14.3+18.5"
             )
         return value  # type: ignore[return-value]
     pairs = [tuple(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else () for pair in value]
