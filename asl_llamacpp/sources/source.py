@@ -77,7 +77,7 @@ class Source:
             if mark.page is not None:
                 starts.setdefault(mark.page, mark.start)
         begins = list(starts.values())
-        return list(zip(begins, [*begins[1:], len(self.text)], strict=True))
+        return list(zip(begins, [*begins, len(self.text)][1:], strict=True)) if begins else []
 
     def rects(self, start: int, end: int) -> list[tuple[int, Rect]]:
         """Page and rectangle of each piece of a line that the characters [start, end) are painted in.

@@ -17,8 +17,10 @@ FONT = "DejaVu"
 BOLD = "DejaVu-Bold"
 _FOLDER = Path(matplotlib.get_data_path(), "fonts", "ttf")
 
-for _name, _file in ((FONT, "DejaVuSans.ttf"), (BOLD, "DejaVuSans-Bold.ttf")):
-    pdfmetrics.registerFont(TTFont(_name, str(_FOLDER / _file)))
+FONT_FILE = _FOLDER / "DejaVuSans.ttf"
+
+for _name, _file in ((FONT, FONT_FILE), (BOLD, _FOLDER / "DejaVuSans-Bold.ttf")):
+    pdfmetrics.registerFont(TTFont(_name, str(_file)))
 
 Painter = Callable[[Any], None]
 

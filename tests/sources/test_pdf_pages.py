@@ -103,7 +103,7 @@ def test_passages_over_pages_and_the_document_s_own_offsets(tmp_path: Path) -> N
     assert source.pages() == [(0, 0), (0, 12), (12, 18)]
     content = DocumentText.of([source])
     assert content.text == source.text and content.parts[0].start_in_source == 0
-    assert Source("a", "text").rects(0, 4) == []
+    assert Source("a", "text").rects(0, 4) == [] == Source("a", "text").pages()
     assert source.rects(-5, 0) == [] == source.rects(100, 200)
 
 

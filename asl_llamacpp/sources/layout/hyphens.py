@@ -24,7 +24,8 @@ class Words:
         """How many characters at the end of a line go, and what comes between it and the line that goes on."""
         before = _LAST.search(line)
         if before is None:
-            return (0, "") if _is_divided_otherwise(line, after) else (0, " ")
+            goes_on = line[-1:] == "-" and line[-2:-1].isdigit() and after[:1].isdigit()
+            return (0, "") if goes_on or (_is_spaceless(line[-1:]) and _is_spaceless(after[:1])) else (0, " ")
         if line[-1] == "\xad":
             return 1, ""
         behind = _FIRST.match(after)
@@ -38,10 +39,6 @@ class Words:
         return 1, ""
 
 
-def _is_divided_otherwise(line: str, after: str) -> bool:
-    """Whether no space belongs between: in scripts without spaces, behind a dash or slash in a word or number."""
-    return _is_spaceless(line[-1:]) and _is_spaceless(after[:1])
-
-
 def _is_spaceless(char: str) -> bool:
+    """Whether a character is of a script that has no spaces between words."""
     return "\u2e80" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff" or "\uff00" <= char <= "\uffef"

@@ -12,6 +12,7 @@ from .fragment import WIDE_GAP, Fragment, Rect, bounds, joined, same_line
 
 _WORD_GAP = 0.18  # times the size
 _OVERLAP = 0.5
+_JUSTIFIED = 3.0  # times the size: a single space may be as wide, where lines are set to one width
 _FORMS = (("\ufb00", "\ufdff"), ("\ufe70", "\ufeff"))  # ligatures, and shapes that Arabic letters take in words
 _MARKERS = frozenset("•◦▪‣·\u2013\u2014-*o○●■□➢✓")
 _SMALLER, _RAISED = 0.8, 0.1
@@ -31,18 +32,18 @@ def fragments(
     found: list[Fragment] = []
     run: list[int] = []
     spaced: set[int] = set()
-    space = False
+    spaces = 0
     for i, char in enumerate(chars):
         if char.isspace():
-            space = True
+            spaces += 1
             continue
-        if run and not _goes_on(boxes[run[-1]], boxes[i], max(sizes[i], sizes[run[-1]])):
+        if run and not _goes_on(boxes[run[-1]], boxes[i], sizes[run[-1]], sizes[i], spaces == 1):
             found.append(_fragment(run, spaced, chars, rects, sizes, boxes))
             run, spaced = [], set()
-        if space and run:
+        if spaces and run:
             spaced.add(i)
         run.append(i)
-        space = False
+        spaces = 0
     if run:
         found.append(_fragment(run, spaced, chars, rects, sizes, boxes))
     return found
@@ -64,13 +65,16 @@ def merged(pieces: Sequence[Fragment]) -> list[Fragment]:
     return [_read(line) if has_rtl(line.text) else line for line in lines]
 
 
-def _goes_on(before: Rect, box: Rect, size: float) -> bool:
+def _goes_on(before: Rect, box: Rect, size_before: float, size: float, one_space: bool) -> bool:
     """Whether a character is on the line of the one painted before it, and right beside it, on either side."""
+    if not _SMALLER <= size / (size_before or 1.0) <= 1 / _SMALLER:
+        return False
+    widest = (_JUSTIFIED if one_space else WIDE_GAP) * max(size, size_before)
     shared = min(before[3], box[3]) - max(before[1], box[1])
     if shared <= 0.5 * min(before[3] - before[1], box[3] - box[1]):
         return False
     gaps = (box[0] - before[2], before[0] - box[2])
-    return any(-_OVERLAP * size <= gap <= WIDE_GAP * size for gap in gaps)
+    return any(-_OVERLAP * max(size, size_before) <= gap <= widest for gap in gaps)
 
 
 def _fragment(

@@ -108,7 +108,7 @@ def _between(line: Line, after: Line, pitch: float, column: tuple[float, float],
 
 
 def _is_broken_word(line: str, after: str) -> bool:
-    return line[-1:] in "-\xad\u2010" and line[-2:-1].isalpha() and after[:1].islower()
+    return line[-1:] in ("-", "\xad", "\u2010") and line[-2:-1].isalnum() and after[:1].isalnum()
 
 
 def body_size(lines: Sequence[Line]) -> float:
