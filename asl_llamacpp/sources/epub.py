@@ -11,8 +11,9 @@ from .epub_toc import chapter_labels, part_name
 from .errors import UnreadableError
 from .formats import Format
 from .html import decode_html
-from .markup import html_to_text, parse_html
-from .source import Section, Source, make_marks
+from .markup import parse_html, render
+from .plain_text import clean
+from .source import Heading, Source, make_marks
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -32,6 +33,8 @@ class Package:
     chapters: list[str]
     tables_of_contents: list[str]
     """The one of EPUB 3 before the one of EPUB 2; empty: none."""
+    lost: list[str]
+    """What stands in the order of reading, but in no list of parts."""
 
 
 def is_epub(archive: ZipFile) -> bool:
@@ -44,27 +47,44 @@ def read_epub(data: bytes, name: str) -> Source:
     """The chapters of an EPUB file, a blank line between two. Their headings are the sections.
 
     The text before a chapter's first heading stands under the chapter's name in the table of contents, or else in
-    its own title. Raises ValueError for a file that is broken, too large, or protected with DRM.
+    its own title. A chapter that is missing or damaged is named in the warnings. Raises ValueError for a file that is
+    broken or too large, has no chapter that can be read, or is protected with DRM.
     """
     with open_archive(data, name, "an EPUB") as archive:
         if _ENCRYPTION in archive.namelist():
             _check_encryption(parse_xml(read_part(archive, _ENCRYPTION, name), name), name)
         package = _package(archive, name)
         labels = chapter_labels(archive, package.tables_of_contents, name)
-        sections: list[Section] = []
+        headings: list[Heading] = []
         texts: list[str] = []
-        start = 0
+        warnings: list[str] = [f"its chapter {lost!r} is not in it, and was not read" for lost in package.lost]
+        start = n_hidden = 0
         for part in package.chapters:
-            soup = parse_html(decode_html(read_part(archive, part, name)))
-            title = " ".join(soup.title.get_text().split()) if soup.title else ""
+            try:
+                tree = parse_html(decode_html(read_part(archive, part, name)))
+            except MemoryError:
+                raise
+            except Exception as error:  # damage of one chapter, of any kind: the others can be read
+                missing = part not in archive.namelist()
+                why = "is not in it" if missing else f"is damaged ({error or type(error).__name__})"
+                warnings.append(f"its chapter {part!r} {why}, and was not read")
+                continue
+            title = next((" ".join(clean(found.text()).split()) for found in tree.all("title")), "")
             label = labels.get(part) or (title if title != package.title else "")
-            text, headings = html_to_text(soup)
-            if text.strip():
-                sections += [(start, label)] if label else []
-                sections += [(start + at, heading) for at, heading in headings]
-                texts.append(text)
-                start += len(text) + len(_BETWEEN_CHAPTERS)
-    return Source(name, _BETWEEN_CHAPTERS.join(texts), make_marks([], sections))
+            chapter = render(tree)
+            n_hidden += chapter.n_hidden
+            if chapter.text.strip():
+                headings += [Heading(start, label)] if label else []
+                headings += [Heading(start + own.start, own.title, own.level) for own in chapter.headings]
+                texts.append(chapter.text)
+                start += len(chapter.text) + len(_BETWEEN_CHAPTERS)
+        if not texts and warnings:
+            raise UnreadableError(f"{name} is incomplete: {warnings[0].partition(', ')[0]}")
+    sections = [(heading.start, heading.title) for heading in headings]
+    text = _BETWEEN_CHAPTERS.join(texts)
+    if n_hidden:
+        warnings.append(f"{n_hidden} words are hidden in it, as in a reader, and were left out")
+    return Source(name, text, make_marks([], sections), tuple(warnings), tuple(headings))
 
 
 def _check_encryption(encryption: Element, name: str) -> None:
@@ -81,12 +101,14 @@ def _package(archive: ZipFile, name: str) -> Package:
     package = parse_xml(read_part(archive, root, name), name)
     items = {item.get("id"): item for item in package.iterfind("{*}manifest/{*}item")}
     parts = {key: part_name(root, item.get("href", "")) for key, item in items.items()}
-    spine = [items.get(ref.get("idref")) for ref in package.iterfind("{*}spine/{*}itemref")]
+    references = [ref.get("idref", "") for ref in package.iterfind("{*}spine/{*}itemref")]
+    spine = [items.get(reference) for reference in references]
     chapters = [item for item in spine if item is not None and item.get("media-type") in _CHAPTER_TYPES]
     navigation = [parts[key] for key, item in items.items() if "nav" in item.get("properties", "").split()]
     ncx = [parts[key] for key, item in items.items() if item.get("media-type") == "application/x-dtbncx+xml"]
+    lost = [reference for reference in references if reference not in items]
     title = package.findtext("{*}metadata/{http://purl.org/dc/elements/1.1/}title", "")
-    return Package(" ".join(title.split()), [parts[item.get("id")] for item in chapters], navigation + ncx)
+    return Package(" ".join(title.split()), [parts[item.get("id")] for item in chapters], navigation + ncx, lost)
 
 
 FORMAT = Format(read_epub, in_archive=is_epub)

@@ -9,7 +9,8 @@ from xml.etree.ElementTree import ParseError
 
 from .archive import parse_xml, read_part
 from .html import decode_html
-from .markup import clean, parse_html
+from .markup import parse_html
+from .plain_text import clean
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -39,9 +40,10 @@ def chapter_labels(archive: ZipFile, tables: list[str], name: str) -> dict[str, 
 
 def _from_navigation(data: bytes) -> list[tuple[str, str]]:
     """Of EPUB 3: the links in the navigation document, whose first <nav> is mostly the table of contents."""
-    soup = parse_html(decode_html(data))
-    navigation = soup.find("nav", attrs={"epub:type": "toc"}) or soup.find("nav")
-    return [(str(link["href"]), link.get_text()) for link in navigation.find_all("a", href=True)] if navigation else []
+    navigations = list(parse_html(decode_html(data)).all("nav"))
+    tables = [nav for nav in navigations if nav.attrs.get("epub:type") == "toc"] or navigations
+    links = tables[0].all("a") if tables else ()
+    return [(link.attrs["href"], link.text()) for link in links if "href" in link.attrs]
 
 
 def _from_ncx(data: bytes, name: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import re
 
 from .errors import UnreadableError, parsing
 from .formats import READABLE, Format
-from .markup import html_to_text, parse_html
+from .markup import parse_html, render
 from .source import Source, make_marks
 from .text import marked_encoding
 
@@ -15,6 +15,8 @@ _BEGINNING = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE
 )
 _BEGINNING_WITHIN = 1024
+_DECLARED = re.compile(rb"""<(?:meta\b[^>]*?charset|\?xml\b[^>]*?encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+_DECLARED_WITHIN = 4096
 _WESTERN = "cp1252"  # what browsers take for pages that declare nothing, and for those that declare Latin-1 or ASCII
 
 
@@ -30,8 +32,9 @@ def read_html(data: bytes, name: str) -> Source:
         html = decode_html(data)
         if "\0" in html:
             raise UnreadableError(f"{name} is not HTML, but a binary file: only {READABLE}")
-        text, sections = html_to_text(parse_html(html))
-    return Source(name, text, make_marks([], sections))
+        page = render(parse_html(html))
+    sections = [(heading.start, heading.title) for heading in page.headings]
+    return Source(name, page.text, make_marks([], sections), page.warnings, tuple(page.headings))
 
 
 def decode_html(data: bytes) -> str:
@@ -39,9 +42,8 @@ def decode_html(data: bytes) -> str:
 
     Bytes that do not belong there become U+FFFD, as in browsers. Line ends become "\\n".
     """
-    from bs4.dammit import EncodingDetector
-
-    encoding = marked_encoding(data) or _python_codec(EncodingDetector.find_declared_encoding(data, is_html=True))
+    declared = _DECLARED.search(data[:_DECLARED_WITHIN])
+    encoding = marked_encoding(data) or _python_codec(declared[1].decode("ascii") if declared else None)
     if encoding is None:
         try:
             html = data.decode("utf-8")

@@ -12,10 +12,10 @@ from .layout.page_layout import Block, page_blocks
 from .layout.page_text import PageText, page_text
 from .layout.paragraphs import body_size
 from .layout.running_heads import without_running_heads
-from .markup import clean
 from .pdf_text import PageContent
 from .pdf_warnings import page_warnings
 from .places import Rect
+from .plain_text import clean
 from .source import Heading
 
 if TYPE_CHECKING:

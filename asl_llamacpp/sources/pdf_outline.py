@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .markup import clean
+from .plain_text import clean
 from .source import Heading
 
 if TYPE_CHECKING:

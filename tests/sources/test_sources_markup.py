@@ -189,11 +189,66 @@ def test_drm_is_refused_and_garbled_fonts_are_not(tmp_path: Path) -> None:
         read(tmp_path, zip_bytes(parts | locked), "book.epub")
 
 
+def test_an_epub_with_bad_chapters(tmp_path: Path) -> None:
+    """One is missing, one names no file, one fails its checksum: the others are read."""
+    parts = epub_parts({f"{c}.xhtml": chapter(f"<h1>{c}</h1><p>part {c * 40}</p>") for c in "abcd"})
+    del parts["OEBPS/b.xhtml"]
+    opf = str(parts["OEBPS/book.opf"]).replace("</spine>", '<itemref idref="nowhere"/></spine>')
+    data = bytearray(zip_bytes(parts | {"OEBPS/book.opf": opf}))
+    with ZipFile(io.BytesIO(bytes(data))) as opened:
+        at = opened.getinfo("OEBPS/c.xhtml").header_offset
+    data[at + 60] ^= 0xFF
+    source = read(tmp_path, bytes(data), "book.epub")
+    assert [heading.title for heading in source.headings] == ["a", "d"]
+    assert len(source.warnings) == 3
+    for warning, part, why in zip(
+        source.warnings, ("nowhere", "b.xhtml", "c.xhtml"), ("not in it", "not in it", "damaged"), strict=True
+    ):
+        assert part in warning and why in warning and "was not read" in warning
+
+
+@pytest.mark.parametrize("text", ["", " hidden", " style='color: #FFF'"])
+def test_hidden_words_are_counted(tmp_path: Path, text: str) -> None:
+    source = read(tmp_path, f"<html><p>Seen.<p{text}>two words</p>", "a.html")
+    assert source.text == ("Seen." if text else "Seen.\n\ntwo words")
+    assert len(source.warnings) == bool(text)
+    assert not text or source.warnings[0].startswith("2 words are hidden")
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p style='color:white'>a</p>", None),
+        ("<link rel=stylesheet href=x><p style='color:white'>a</p>", "a"),  # who knows what it stands on
+        ("<body bgcolor=black><p style='color:white'>a</p>", "a"),
+        ("<body style='background:url(x)'><p style='color:white'>a</p>", "a"),
+        ("<p style='color:rgb(250, 250, 255)'>a</p>", None),
+        ("<p style='color:#eee'>a</p>", "a"),
+        ("<style>@media print {p {display:none}}</style><p>a", "a"),
+        ("<style>@media screen {p {display:none}}</style><p>a", None),
+        ("<style>.a{display:none} .a.b{display:block}</style><p class='a b'>a", "a"),
+        ("<p style='visibility: hidden'>a", None),
+        ("<p style='font-size:0'>a", None),
+        ("<p style='opacity:0.5'>a", "a"),
+        ("<dialog>a</dialog>", None),
+        ("<style>p:has(>x) ::broken {display:none} b[ {display:none}</style><p>a", "a"),
+    ],
+)
+def test_what_is_hidden(tmp_path: Path, html: str, text: str | None) -> None:
+    source = read(tmp_path, f"<html>{html}<div>end", "a.html")
+    assert source.text.split() == ([text, "end"] if text else ["end"]) or (text is None and source.text == "end")
+
+
+def test_lists_of_html(tmp_path: Path) -> None:
+    html = "<ol start=3><li>a<li value=7>b<ul><li>c<ol type=i><li>d</ol></ul><li>e</ol><ol type=A><li>f</ol>"
+    assert read(tmp_path, f"<html>{html}").text == "3. a\n7. b\n  - c\n    i. d\n8. e\n\nA. f"
+
+
 @pytest.mark.parametrize("part", ["META-INF/container.xml", "OEBPS/book.opf", "OEBPS/a.xhtml"])
 def test_an_incomplete_epub(tmp_path: Path, part: str) -> None:
     parts = epub_parts({"a.xhtml": chapter("<p>text</p>")})
     del parts[part]
-    with pytest.raises(ValueError, match=f"book.epub is incomplete: it has no '{part}'"):
+    with pytest.raises(ValueError, match=rf"book\.epub is incomplete: (?:it has no|its chapter) '{part}'"):
         read(tmp_path, zip_bytes(parts), "book.epub")
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from .case import Case, words
 from .corpus_books import BOOKS
+from .corpus_html import HTML
 from .corpus_pdf import PDF
 from .corpus_pdf_layout import LAYOUT
 from .corpus_pdf_more import MORE
@@ -19,7 +20,7 @@ from .corpus_word import WORD
 @cache
 def corpus() -> tuple[Case, ...]:
     """All documents."""
-    return (*PDF, *LAYOUT, *MORE, *WORD, *BOOKS, *TEXT)
+    return (*PDF, *LAYOUT, *MORE, *HTML, *WORD, *BOOKS, *TEXT)
 
 
 __all__ = ["Case", "corpus", "words"]
