@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from ..engine.binding import LayerShape
-from ..policies.answers import Pass
 
 F16 = int(GGMLQuantizationType.F16)
 
@@ -127,59 +126,6 @@ class KVShape:
             return 0
         exact = replace(self, type_k=F16 if k else self.type_k, type_v=F16 if v else self.type_v)
         return exact.layer_bytes(il, n_cells)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """KV of one prefill: cells allocated by layer, bytes after it, and the most bytes at any time of it.
-
-    `host_bytes`: K and V that wait on the host for the selection.
-    """
-
-    cells: tuple[int, ...]
-    kv_bytes: int
-    peak_kv_bytes: int
-    host_bytes: int = 0
-
-
-def usage(shape: KVShape, one: Pass, headroom: int, by_host: bool = False) -> Usage:
-    """Layer after layer: each runs on its tokens, and is then compressed to `keep` cells if it has more.
-
-    If the pass leaves `left` cells to the layers before the selection, they are gathered there: one after another on
-    the device, or, `by_host`, out of copies on the host, where they went as soon as they had run. Layers with a
-    sliding window are never compressed. While a layer is compressed, quantized or gathered, both copies of it exist.
-    """
-    cells: list[int] = []
-    sizes: list[int] = []
-    peak = waiting = exact = 0
-    alone = by_host or one.keep is not None
-    last_shallow = -1 if one.left is None else sum(n_tokens > one.left for n_tokens in one.tokens) - 1
-    for il, n_tokens in enumerate(one.tokens):
-        n_cells = shape.cells(n_tokens, headroom, il)
-        size = shape.layer_bytes(il, n_cells)
-        # layers of one run have their buffers when the first is quantized
-        before = exact if not alone and il > 0 and one.tokens[il - 1] == n_tokens else 0
-        exact = max(before, shape.exact_bytes(il, n_cells))
-        peak = max(peak, sum(sizes) + size + exact)
-        is_full = shape.layers[il].n_swa == 0
-        if is_full and one.keep is not None and n_tokens > one.keep:
-            n_cells = shape.cells(one.keep, headroom, il)
-            kept = shape.layer_bytes(il, n_cells)
-            peak = max(peak, sum(sizes) + size + kept)
-            size = kept
-        if is_full and by_host and il <= last_shallow:
-            waiting += shape.cell_bytes(il) * n_tokens
-            size = 0
-        cells.append(n_cells)
-        sizes.append(size)
-        if il != last_shallow or one.left is None:
-            continue
-        for i in (i for i in range(il + 1) if shape.layers[i].n_swa == 0):
-            cells[i] = shape.cells(one.left, headroom, i)
-            kept = shape.layer_bytes(i, cells[i])
-            peak = max(peak, sum(sizes) + kept)
-            sizes[i] = kept
-    return Usage(tuple(cells), sum(sizes), peak, waiting)
 
 
 def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..policies import Policy
 from ..policies.base import Choice
-from .kv_shape import KVShape, Usage
+from .kv_shape import KVShape
+from .usage import Usage
 from .text import Budget, BudgetError, parse_budget, size_text
 from .worst_case import Case
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from ..policies import Policy
 from ..policies.answers import Pass, Prompt
 from ..policies.base import Choice
-from .kv_shape import CELLS_PAD, KVShape, Usage, usage
+from .kv_shape import CELLS_PAD, KVShape
+from .usage import Usage, usage
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,17 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class LayerShape:
-    """One layer of a model: heads, values per KV cell over all KV heads, sliding window (0: full attention)."""
+    """One layer of a model: heads, values per KV cell over all KV heads, sliding window (0: full attention).
+
+    `device`: where it lies, among those that the model was loaded for; -1: on the CPU.
+    """
 
     n_head: int
     n_head_kv: int
     n_embd_k: int
     n_embd_v: int
     n_swa: int
+    device: int = -1
 
 
 @dataclass(frozen=True)

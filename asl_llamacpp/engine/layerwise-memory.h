@@ -84,6 +84,9 @@ public:
     // flash attention products with quantized K are as fast, and V is never quantized
     bool is_quantized() const { return !v_trans && (ggml_is_quantized(type_k) || ggml_is_quantized(type_v)); }
 
+    // layers without buffers, of the types that they are computed with: for graphs that are not
+    llama_layerwise_group make_unallocated(int32_t il_begin, int32_t il_end, uint32_t n_cells) const;
+
     // layers to compute with, of those that are kept quantized; or none, for the cells of a group. Throws std::bad_alloc
     //   n_written: cells that are written before a graph sees them, as in make_group
     llama_layerwise_group make_exact(int32_t il_begin, int32_t il_end, const llama_layerwise_group & cells, uint32_t n_written);
@@ -178,6 +181,9 @@ public:
 
     int32_t n_layer() const { return n_layer_; }
 
+    // of the cells of layer il
+    ggml_backend_buffer_type_t buft_of(int32_t il) const;
+
     size_t   bytes()      const;
     size_t   bytes_peak() const { return n_bytes_peak; }
     uint64_t n_grow()     const { return n_grow_; }
@@ -224,8 +230,6 @@ private:
     llama_layerwise_group make_like(
             const llama_layerwise_group & shape, int32_t il_begin, int32_t il_end, uint32_t n_cells, uint32_t n_cells_swa,
             uint32_t n_written, uint32_t n_written_swa);
-
-    ggml_backend_buffer_type_t buft_of(int32_t il) const;
 
     // throw std::bad_alloc and leave the group usable at its old size; false: it has room for so many tokens more
     bool grow(llama_layerwise_group & group, uint32_t n_tokens, uint32_t n_headroom);

@@ -115,8 +115,10 @@ struct llama_layerwise {
 
     void check();
 
-    // see llama_layerwise_compute_bytes
-    static void compute_bytes(llama_context * ctx, int32_t n_window, int32_t n_scored, uint64_t & n_device, uint64_t & n_host);
+    // see llama_layerwise_compute_bytes; the scores' out is not looked at
+    void compute_bytes(
+            int32_t il_begin, int32_t il_end, int32_t n_before, int32_t n_tokens, int32_t n_cells, int32_t n_window,
+            const llama_layerwise_scores * scores, int32_t n_scores, uint64_t * sizes, int32_t n_sizes);
 
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void set_contrast(int32_t n_seen, const llama_token * tokens, int32_t n_tokens);
@@ -238,6 +240,9 @@ private:
     // give the layers of a run the prompt's mask and its tokens' inputs, if the group's cells are such that they will do
     void place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass);
 
+    // of the prompt's mask, which lies in a buffer of this type: how the graphs of ubatches of n_rows tokens take it
+    llama_layerwise_pass::mask_t mask_of(ggml_tensor * t, ggml_backend_buffer_type_t buft, int64_t n_rows) const;
+
     [[noreturn]] void fail_cut(const llama_layerwise_pass & pass) const;
 
     // the graph of a pass that is not computed, until the next one is built
@@ -255,11 +260,10 @@ private:
     // by layer: which kinds of operations were found to be there
     std::map<int32_t, uint32_t> placed;
 
-    // for compute_bytes: the largest graph with scores, and the sizes it needs, of each backend
-    ggml_cgraph * build_scored(
-            llama_layerwise_pass & pass, int32_t n_window, int32_t n_scored, ggml_context * outside, ggml_backend_buffer_t buf);
-
-    void add_scored(int32_t n_window, int32_t n_scored, std::vector<size_t> & sizes);
+    // for compute_bytes: what the largest ubatch of a pass needs, by backend, if its layers have so many cells
+    void measure(
+            llama_layerwise_pass & pass, const llama_ubatch & ubatch, uint32_t n_cells, bool output, ggml_backend_sched_t sched,
+            std::vector<size_t> & sizes);
 
     // make room for the largest graph of a run, so that the ubatches follow each other without waiting for the device
     void reserve_run(llama_layerwise_group & group, llama_layerwise_pass & pass, size_t n_ubatch, bool output);

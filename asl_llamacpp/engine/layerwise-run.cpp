@@ -278,8 +278,6 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
         mask = llama_layerwise_mask(group.n_used(), group.n_cells(), n_rows);
     }
 
-    const bool is_aligned = n_rows < n_ubatch || n_ubatch % llama_layerwise_mask::COLS_STEP == 0;
-
     pass.masks.resize(pass.il_end - pass.il_begin);
 
     for (int32_t il = pass.il_begin; il < pass.il_end; ++il) {
@@ -289,14 +287,7 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
 
         const auto buft = ggml_backend_buffer_get_type(group.kv_base->get_k_storage(il)->buffer);
 
-        auto & m = pass.masks[il - pass.il_begin];
-
-        m.t = mask.on(buft);
-
-        // what lies in host memory may be copied to a device that computes attention there: then only what is needed
-        const bool is_copied = ggml_backend_buft_is_host(buft) && !ctx.model.devices.empty();
-
-        m.strided = is_aligned && !is_copied && llama_layerwise_mask_may_stride(buft);
+        pass.masks[il - pass.il_begin] = mask_of(mask.on(buft), buft, n_rows);
     }
 
     const auto buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(pass.il_begin));
@@ -316,6 +307,17 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
     }
 
     pass.inputs = &inputs;
+}
+
+llama_layerwise_pass::mask_t llama_layerwise::mask_of(ggml_tensor * t, ggml_backend_buffer_type_t buft, int64_t n_rows) const {
+    const int64_t n_ubatch = ctx.cparams.n_ubatch;
+
+    const bool is_aligned = n_rows < n_ubatch || n_ubatch % llama_layerwise_mask::COLS_STEP == 0;
+
+    // what lies in host memory may be copied to a device that computes attention there: then only what is needed
+    const bool is_copied = ggml_backend_buft_is_host(buft) && !ctx.model.devices.empty();
+
+    return { t, is_aligned && !is_copied && llama_layerwise_mask_may_stride(buft) };
 }
 
 void llama_layerwise::fail_cut(const llama_layerwise_pass & pass) const {

@@ -3,6 +3,7 @@
 #include "layerwise.h"
 
 #include "layerwise-prefill.h"
+#include "layerwise-sizes.h"
 
 #include "llama-arch.h"
 #include "llama-context.h"
@@ -138,6 +139,7 @@ int32_t llama_layerwise_model_layer(const llama_model * model, int32_t il, llama
         /*.n_embd_k  =*/ (int32_t) hparams.n_embd_k_gqa(il),
         /*.n_embd_v  =*/ (int32_t) hparams.n_embd_v_gqa(il),
         /*.n_swa     =*/ hparams.is_swa(il) ? (int32_t) hparams.n_swa : 0,
+        /*.device    =*/ llama_layerwise_device_index(*model, model->dev_layer(il)),
     };
 
     return LLAMA_LAYERWISE_STATUS_OK;

@@ -66,6 +66,14 @@ int32_t llama_layerwise_check(llama_context * ctx) {
     return guard(ctx, [](llama_layerwise & lw) { lw.check(); });
 }
 
+int32_t llama_layerwise_compute_bytes(
+        llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t n_before, int32_t n_tokens, int32_t n_cells, int32_t n_window,
+        const llama_layerwise_scores * scores, int32_t n_scores, uint64_t * sizes, int32_t n_sizes) {
+    return guard(ctx, [&](llama_layerwise & lw) {
+        lw.compute_bytes(il_begin, il_end, n_before, n_tokens, n_cells, n_window, scores, n_scores, sizes, n_sizes);
+    });
+}
+
 int32_t llama_layerwise_begin(llama_context * ctx, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.begin(tokens, n_tokens, n_window, n_headroom); });
 }

@@ -135,6 +135,7 @@ struct llama_layerwise_shape {
     int32_t n_embd_k;       // values per cell of K, over all KV heads; 0: the layer has no attention
     int32_t n_embd_v;       // the same of V
     int32_t n_swa;          // size of the sliding window, 0: full attention
+    int32_t device;         // that the layer lies on, 0 to llama_layerwise_n_devices - 1; -1: the CPU
 };
 
 // NULL if the model can be prefilled layer by layer, otherwise the reason (valid until the thread's next call)
@@ -142,6 +143,13 @@ LLAMA_API const char * llama_layerwise_model_error(const struct llama_model * mo
 
 // the shape of layer il; INVALID if there is no such layer
 LLAMA_API int32_t llama_layerwise_model_layer(const struct llama_model * model, int32_t il, struct llama_layerwise_shape * shape);
+
+// devices that the model was loaded for, the CPU not counted
+LLAMA_API int32_t llama_layerwise_n_devices(const struct llama_model * model);
+
+// bytes of the model's weights by place: those of the devices, then the host
+//   n_sizes: llama_layerwise_n_devices + 1
+LLAMA_API int32_t llama_layerwise_weight_bytes(const struct llama_model * model, uint64_t * sizes, int32_t n_sizes);
 
 // contexts created by this thread while defer is true get a KV cache that allocates cells as they are needed, which
 // layer-wise prefill requires. Models that cannot do it make llama_init_from_model fail.
@@ -151,6 +159,19 @@ LLAMA_API void llama_layerwise_defer_kv(bool defer, bool all_outputs);
 
 // build the graph of every layer on its own without running it, to see that the model's graph can be cut there
 LLAMA_API int32_t llama_layerwise_check(struct llama_context * ctx);
+
+// bytes of the compute buffers of a context of any kind, by place: those of the devices, then the host
+LLAMA_API int32_t llama_layerwise_reserved_bytes(const struct llama_context * ctx, uint64_t * sizes, int32_t n_sizes);
+
+// the same as they would be after a run of the layers il_begin <= il < il_end; nothing is allocated or changed. While no
+// prefill is in progress, and in contexts of models without memory (no_alloc) too
+//   n_before: tokens whose cells are there already, of a resumed prefill
+//   n_cells : cells of these layers, the headroom included
+//   n_window: 1 to n_tokens
+//   scores  : as for llama_layerwise_run, but nothing is written to them
+LLAMA_API int32_t llama_layerwise_compute_bytes(
+        struct llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t n_before, int32_t n_tokens, int32_t n_cells,
+        int32_t n_window, const struct llama_layerwise_scores * scores, int32_t n_scores, uint64_t * sizes, int32_t n_sizes);
 
 // start a prefill of n_tokens tokens at positions 0..n_tokens-1; whatever the context held is dropped
 //   n_window  : the last n_window tokens are the observation window, 1 <= n_window <= n_tokens

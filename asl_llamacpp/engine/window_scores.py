@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .kinds import EngineInfo, LayerInfo, Reduction
+from .kinds import LayerInfo, LayerShape, Reduction
 
 SCORING = {False: 1, True: 2}
 COMBINING = {"each": 0, "sum": 1, "max": 2}
+
+
+class Prefilled(Protocol):
+    """Of an `EngineInfo`: the tokens that a layer runs on, those of the window, and those that the contrast follows."""
+
+    @property
+    def n_kept(self) -> int: ...
+    @property
+    def n_window(self) -> int: ...
+    @property
+    def n_seen(self) -> int: ...
 
 
 class AskedScores:
@@ -20,12 +31,16 @@ class AskedScores:
     Args:
         ffi: of the binding.
         wanted: by layer.
-        layers: the same layers as they are in the context.
+        layers: the same layers as they are in the context, or the model.
         info: the context's.
     """
 
     def __init__(
-        self, ffi: Any, wanted: Mapping[int, Reduction], layers: Mapping[int, LayerInfo], info: EngineInfo
+        self,
+        ffi: Any,
+        wanted: Mapping[int, Reduction],
+        layers: Mapping[int, LayerInfo] | Mapping[int, LayerShape],
+        info: Prefilled,
     ) -> None:
         self.by_layer: dict[int, npt.NDArray[np.float32]] = {}
         self.contrast: dict[int, npt.NDArray[np.float32]] = {}
@@ -45,7 +60,7 @@ class AskedScores:
             self._kept.append(heads)
 
 
-def _shape(reduction: Reduction, n_head: int, info: EngineInfo) -> tuple[int, ...]:
+def _shape(reduction: Reduction, n_head: int, info: Prefilled) -> tuple[int, ...]:
     n = info.n_kept
     if reduction.combining == "max":
         return (max(n - info.n_window, 0),)

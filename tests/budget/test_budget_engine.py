@@ -11,7 +11,7 @@ import pytest
 from llama_fixtures import load, prompt
 
 import asl_llamacpp
-from asl_llamacpp.budget.kv_shape import usage
+from asl_llamacpp.budget.usage import usage
 from asl_llamacpp.budget.model_shape import kv_type, read_shape, stock_kv_bytes
 from asl_llamacpp.budget.plan import BudgetError, KVShape, Plan, parse_budget, plan
 from asl_llamacpp.engine.binding import LayerShape
