@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asl_llamacpp import parse_policy
 from asl_llamacpp.budget.kv_shape import CELLS_PAD, KVShape, pad
-from asl_llamacpp.budget.memory_plan import needs
+from asl_llamacpp.budget.memory_plan import Planner
 from asl_llamacpp.budget.model_shape import ModelShape
 from asl_llamacpp.engine.binding import LayerShape
 
@@ -74,7 +74,7 @@ def fits(model: Model, policy: str, n_tokens: int, memory: int) -> bool:
     """Whether weights, hidden states and the KV's peak stay within `memory` bytes, uncompressed."""
     n_ctx = pad(n_tokens + HEADROOM, CELLS_PAD)
     shape = KVShape(layers=model.shape.layers, n_ctx=n_ctx, swa_full=model.swa is None)
-    [need] = needs("", model.shape, shape, n_tokens, [parse_policy(policy)], None, None)
+    [need] = Planner(model.shape, shape).needs("", n_tokens, [parse_policy(policy)])
     return need.total is not None and need.total <= memory
 
 

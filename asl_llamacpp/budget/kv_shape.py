@@ -19,6 +19,12 @@ RING_MARGIN = 64
 _ALIGNMENT = 256
 """Bytes: no backend aligns tensors more coarsely."""
 
+_ROTATED = 64
+"""llama.cpp rotates what it quantizes where a head has a multiple of so many values."""
+
+_MAX_FLOAT_BYTES = 16 * 2**20
+"""Floats that cells are quantized from at a time: see layerwise-convert.cpp."""
+
 _QUANTIZED_ROW = 512
 """CUDA adds to a quantized tensor what its last row lacks to a multiple of so many values."""
 
@@ -126,6 +132,17 @@ class KVShape:
             return 0
         exact = replace(self, type_k=F16 if k else self.type_k, type_v=F16 if v else self.type_v)
         return exact.layer_bytes(il, n_cells)
+
+    def conversion_bytes(self, il: int, n_tokens: int) -> int:
+        """Bytes that quantizing so many cells of layer `il` takes beside them, or reading them back: floats."""
+        most = 0
+        for kind, n_embd in ((self.type_k, self.layers[il].n_embd_k), (self.type_v, self._n_embd_v(il))):
+            if n_embd == 0 or not is_quantized(kind):
+                continue
+            head = n_embd // max(self.layers[il].n_head_kv, 1)
+            floats = 4 * n_embd * min(n_tokens, max(1, _MAX_FLOAT_BYTES // (4 * n_embd)))
+            most = max(most, 2 * floats + 4 * head * head if head % _ROTATED == 0 else floats)
+        return most if self.flash_attn else 0
 
 
 def state_bytes(shape: KVShape, n_embd: int, n_tokens: int, il: int) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..policies import Policy
 from ..policies.base import Choice
 from .kv_shape import KVShape
-from .usage import Usage
 from .text import Budget, BudgetError, parse_budget, size_text
+from .usage import Usage
 from .worst_case import Case
 
 __all__ = ["Budget", "BudgetError", "KVShape", "Plan", "parse_budget", "plan"]
@@ -47,6 +48,7 @@ def plan(
     budget: Budget | None,
     headroom: int = 256,
     limit_peak: bool = False,
+    in_all: Callable[[Case, Choice], int] | None = None,
 ) -> Plan:
     """How to prefill `n_tokens` under `policy` within `budget`.
 
@@ -57,6 +59,7 @@ def plan(
         budget: None changes nothing.
         headroom: cells per layer for the answer.
         limit_peak: a budget in bytes holds during the prefill too, not only after it.
+        in_all: gives the bytes that a budget in bytes is for, where that is not the KV alone.
 
     Raises:
         BudgetError: nothing fits; the message says how much would.
@@ -76,6 +79,8 @@ def plan(
     for choice in policy.within_bytes(case.prompt, case.fewer):
         needed = case.usage(choice)
         size = needed.peak_kv_bytes if limit_peak else needed.kv_bytes
+        if in_all is not None:
+            size = in_all(case, choice)
         if size <= limit:
             return _plan(choice, needed, limit)
         least = size if least is None else min(least, size)

@@ -44,10 +44,10 @@ class Moment:
 class Filling:
     """How one pass fills the KV: `moments`, and what there is after the last of them.
 
-    Layer after layer: each runs on its tokens, and is then compressed to `keep` cells if it has more. If the pass leaves
-    `left` cells to the layers before the selection, they are gathered there: one after another on the device, or,
-    `by_host`, out of copies on the host, where they went as soon as they had run. Layers with a sliding window are never
-    compressed.
+    Layer after layer: each runs on its tokens, and is then compressed to `keep` cells if it has more. If the pass
+    leaves `left` cells to the layers before the selection, they are gathered there: one after another on the device,
+    or, `by_host`, out of copies on the host, where they went as soon as they had run. Layers with a sliding window are
+    never compressed.
 
     cells       cells allocated, by layer
     sizes       bytes of these

@@ -147,7 +147,7 @@ class ChatSession:
         n = len(self.document.tokens)
         n_asked = n + QUESTION_ROOM
         planned = cache.plan(n_asked)
-        if cache.store.known(entry, n, cache.deepest(planned, n_asked)).n == 0:
+        if cache.store.known(entry, n, cache.deepest(planned.policy, n_asked)).n == 0:
             return f"{taken}, but kv_budget has no room for that: the next question prefills the document anew"
         latest = cache.latest_layer(planned, n_asked)
         if latest is not None and latest + 1 < state.layers < state.n_layer:

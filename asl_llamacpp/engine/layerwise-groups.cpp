@@ -38,23 +38,10 @@ llama_layerwise_group llama_kv_cache_layered::make_group(
     return make_like(reserve, il_begin, il_end, n_cells, n_cells_swa, n_written, n_written_swa);
 }
 
-llama_layerwise_group llama_kv_cache_layered::make_unallocated(int32_t il_begin, int32_t il_end, uint32_t n_cells) const {
-    const auto & shape = is_quantized() ? reserve_exact : reserve;
+llama_layerwise_group llama_kv_cache_layered::make_unallocated(int32_t il_begin, int32_t il_end, uint32_t n_cells) {
+    constexpr auto NONE = llama_layerwise_kv::UNALLOCATED;
 
-    const auto computed_with = [&](ggml_type type) { return is_quantized() && ggml_is_quantized(type) ? GGML_TYPE_F16 : type; };
-
-    llama_layerwise_group res = make_empty(hparams_no_alloc, computed_with(type_k), computed_with(type_v), n_cells, swa_full,
-            [=](int32_t il) { return il >= il_begin && il < il_end; });
-
-    llama_layerwise_kv::inherit(*res.kv_base, *shape.kv_base);
-    if (res.kv_swa) {
-        llama_layerwise_kv::inherit(*res.kv_swa, *shape.kv_swa);
-    }
-
-    res.il_begin = il_begin;
-    res.il_end   = il_end;
-
-    return res;
+    return make_like(is_quantized() ? reserve_exact : reserve, il_begin, il_end, n_cells, 0, NONE, NONE);
 }
 
 llama_layerwise_group llama_kv_cache_layered::make_exact(

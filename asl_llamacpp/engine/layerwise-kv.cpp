@@ -68,8 +68,6 @@ void llama_layerwise_kv::set_size(llama_kv_cache & kv, uint32_t kv_size) {
 
 std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layerwise_kv::make_layer(
         const kv_layer & like, uint32_t kv_size, ggml_backend_buffer_type_t buft, uint32_t n_written) {
-    n_written = std::min(n_written, kv_size);
-
     ggml_context_ptr ctx = llama_layerwise_make_ctx(4);
 
     ggml_tensor * k = ggml_new_tensor_3d(ctx.get(), like.k->type, like.k->ne[0], kv_size, 1);
@@ -81,13 +79,22 @@ std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layer
     ggml_tensor * k_stream = ggml_view_2d(ctx.get(), k, k->ne[0], kv_size, k->nb[1], 0);
     ggml_tensor * v_stream = ggml_view_2d(ctx.get(), v, v->ne[0], kv_size, v->nb[1], 0);
 
-    ggml_backend_buffer_ptr buf { ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft) };
+    const bool is_unallocated = n_written == UNALLOCATED;
+
+    ggml_backend_buffer_ptr buf {
+        is_unallocated ? ggml_backend_buft_alloc_buffer(buft, 0) : ggml_backend_alloc_ctx_tensors_from_buft(ctx.get(), buft) };
     if (!buf) {
         throw std::bad_alloc();
     }
 
-    // as in the constructor of llama_kv_cache: no NaNs in cells that were never written
-    if (kv_size - n_written > n_written/8) {
+    n_written = std::min(n_written, kv_size);
+
+    if (is_unallocated) {
+        for (ggml_tensor * t : { k, v, k_stream, v_stream }) {
+            t->buffer = buf.get();
+        }
+    } else if (kv_size - n_written > n_written/8) {
+        // as in the constructor of llama_kv_cache: no NaNs in cells that were never written
         ggml_backend_buffer_clear(buf.get(), 0);
     } else {
         clear_rows(k, n_written);

@@ -20,6 +20,9 @@ struct llama_layerwise_kv {
     // number of cells of a cache that has no layers yet
     static void set_size(llama_kv_cache & kv, uint32_t kv_size);
 
+    // for n_written: the layer gets no memory, only a place
+    static constexpr uint32_t UNALLOCATED = UINT32_MAX;
+
     // the first n_written cells are written before any graph sees them; the others are zero. Throws std::bad_alloc
     static void add_layer(
             llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft, uint32_t n_written);

@@ -85,7 +85,7 @@ public:
     bool is_quantized() const { return !v_trans && (ggml_is_quantized(type_k) || ggml_is_quantized(type_v)); }
 
     // layers without buffers, of the types that they are computed with: for graphs that are not
-    llama_layerwise_group make_unallocated(int32_t il_begin, int32_t il_end, uint32_t n_cells) const;
+    llama_layerwise_group make_unallocated(int32_t il_begin, int32_t il_end, uint32_t n_cells);
 
     // layers to compute with, of those that are kept quantized; or none, for the cells of a group. Throws std::bad_alloc
     //   n_written: cells that are written before a graph sees them, as in make_group

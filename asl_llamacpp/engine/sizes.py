@@ -1,4 +1,4 @@
-"""Bytes of a model and a context by place: of each device that the model was loaded for, and of the host, which is last."""
+"""Bytes of a model and a context by place: of each device that the model was loaded for, then of the host."""
 
 from __future__ import annotations
 

@@ -17,13 +17,16 @@ from .binding import model_error
 
 
 @contextmanager
-def model_without_weights(path: str | Path) -> Iterator[Any]:
-    """The model (a ctypes llama_model_p) with its metadata and no memory; ValueError if llama.cpp cannot load it."""
+def model_without_weights(path: str | Path, n_gpu_layers: int = 0) -> Iterator[Any]:
+    """The model (a ctypes llama_model_p) with its metadata and no memory; ValueError if llama.cpp cannot load it.
+
+    `n_gpu_layers`: as for `Llama`: where its layers would lie.
+    """
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.no_alloc = True
     params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # no_alloc and mmap exclude each other
-    params.n_gpu_layers = 0
+    params.n_gpu_layers = n_gpu_layers
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         raise ValueError(f"llama.cpp cannot load {path}: not a GGUF model of a known architecture")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import llama_cpp
 
+from ..budget.memory import MemoryUse
 from ..budget.text import Budget, parse_budget
 from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
@@ -21,6 +23,7 @@ from ..policies import Policy
 from ..prefill.report import OnProgress, PrefillReport
 from ..sources import PageProgress, Reading
 from ..store.entry import KnownDocument
+from ..store.memory import MemoryPlanner, plan_stock
 from ..store.pruned_cache import PrunedCache, check_context, shape_of
 from ..store.settings import DOCUMENT_LIMIT, Place, check_store
 from ..store.store import DocumentStore
@@ -146,6 +149,7 @@ class Llama(OnDevices, PrunedEvaluation):
                 store = DocumentStore(engine, shape, self.n_embd(), **self.store_options)
                 self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store, NeutralTurn(self))
                 self.pruned_cache.check_store()
+                self.pruned_cache.beside = self._planner(self.pruned_cache).beside
                 self._engine = engine
         except Exception as error:
             reason = unsupported_reason(self._model.model) if hasattr(self, "_model") else None
@@ -174,6 +178,30 @@ class Llama(OnDevices, PrunedEvaluation):
             super().close()
             closed: Any = Closed()  # instead of a crash on freed memory
             self._ctx = self._model = self.tokenizer_ = closed
+
+    def plan_memory(self, n_tokens: int, document: Document | None = None) -> tuple[MemoryUse, ...]:
+        """What a prompt of `n_tokens` will take at most of each device, then of the host: all kinds of memory.
+
+        Args:
+            n_tokens: the prompt's, those of the document included.
+            document: the prompt begins with it; what is known of it now need not be computed again.
+
+        Nothing is evaluated or allocated. A GPU's driver takes memory beside this.
+
+        Raises BudgetError as the prompt would, and ValueError if it does not fit `n_ctx`.
+        """
+        if self.pruned_cache is None:
+            flash = self.context_params.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            shape = replace(shape_of(self._model.model, self._n_ctx, self.context_params), flash_attn=flash)
+            return plan_stock(self._model.model, self._ctx.ctx, shape, self.n_embd(), self._kv_on_host)
+        return self._planner(self.pruned_cache).plan(n_tokens, None if document is None else document.entry)
+
+    @property
+    def _kv_on_host(self) -> bool:
+        return not self.context_params.offload_kqv
+
+    def _planner(self, cache: PrunedCache) -> MemoryPlanner:
+        return MemoryPlanner(cache, self._model.model, self._ctx.ctx, self._kv_on_host)
 
     # ---- documents -------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..budget.kv_shape import CELLS_PAD, KVShape
+from ..budget.leaving import leaves_device
 from ..budget.plan import Plan, plan
 from ..budget.text import Budget, BudgetError
 from ..budget.worst_case import Case
 from ..engine.binding import Engine, EngineError, kv_bytes, model_layers
 from ..policies import Policy
+from ..policies.base import Choice
 from ..prefill.contrast import Contrast
 from ..prefill.known import Keep, Known
 from ..prefill.prefill import prefill
@@ -47,6 +49,7 @@ class PrunedCache:
     shift     how far the cells' positions lag behind the tokens' (a second pass numbers its tokens anew)
     n_answer  longest answer that was asked for, 0: not known
     neutral   gives the tokens of a turn that asks nothing, for the contrast; None: there will be none
+    beside    tells what a prompt of so many tokens takes beside K and V
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class PrunedCache:
         self.n_answer = 0
         self.store = store
         self.neutral = neutral
+        self.beside: Callable[[int], str] | None = None
         self.forget()
 
     def check_store(self) -> None:
@@ -103,7 +107,14 @@ class PrunedCache:
 
     def plan(self, n_tokens: int) -> Plan:
         """What a prompt of `n_tokens` gets; BudgetError if the budget cannot hold it."""
-        return plan(self.resolved, self.shape, n_tokens, self.budget, self.headroom(n_tokens))
+        try:
+            return plan(self.resolved, self.shape, n_tokens, self.budget, self.headroom(n_tokens))
+        except BudgetError as error:
+            if error.needed is None or self.beside is None:
+                raise
+            told = BudgetError(f"{error}; {self.beside(n_tokens)}")
+            told.needed = error.needed
+            raise told from None
 
     def prunes(self, n_tokens: int) -> bool:
         """Whether a prompt of `n_tokens` must be prefilled layer by layer: to be pruned, or to keep to bytes."""
@@ -120,7 +131,11 @@ class PrunedCache:
 
     def latest_layer(self, planned: Plan, n_tokens: int) -> int | None:
         """The deepest layer that may select; the number of layers if none need; None if none will."""
-        return Case(planned.policy, self.shape, n_tokens, self.headroom(n_tokens)).latest_layer
+        return self.case(planned.policy, n_tokens).latest_layer
+
+    def case(self, policy: Policy, n_tokens: int) -> Case:
+        """A prompt under the policy that was planned for it."""
+        return Case(policy, self.shape, n_tokens, self.headroom(n_tokens), by_host=self.budget is not None)
 
     def holds_all(self, n_tokens: int, headroom: int) -> bool:
         """Whether the budget has room for so many tokens, and `headroom` more, in all layers."""
@@ -132,10 +147,11 @@ class PrunedCache:
         size = sum(self.shape.layer_bytes(il, cells(n_tokens, headroom, il)) for il in range(n_layer))
         return size <= self.budget.value
 
-    def deepest(self, planned: Plan, n_tokens: int) -> int:
-        """Layers that all tokens of a prompt may run through."""
-        latest, n_layer = self.latest_layer(planned, n_tokens), len(self.shape.layers)
-        if latest is None or self.holds_all(n_tokens, self.headroom(n_tokens)):
+    def deepest(self, policy: Policy, n_tokens: int) -> int:
+        """Layers that all tokens of a prompt may run through, under the policy that was planned for it."""
+        case = self.case(policy, n_tokens)
+        latest, n_layer = case.latest_layer, len(self.shape.layers)
+        if latest is None or self.holds_all(n_tokens, case.headroom):
             return n_layer
         # where the last layer selects, whoever has run through it has nothing left to select from
         return n_layer if latest == n_layer else min(latest + 1, n_layer - 1)
@@ -145,13 +161,8 @@ class PrunedCache:
 
         selects: False: the document has run through all layers, so that nothing will be selected.
         """
-        if planned.keep is not None and n_tokens > planned.keep:
-            return True
-        if selects and self.latest_layer(planned, n_tokens) is not None:
-            evicts = planned.policy.keep == "selected" and self.store.place != "device"
-            if planned.policy.two_passes or evicts:
-                return True
-        return self.shape.has_ring
+        choice = Choice(planned.policy, planned.keep)
+        return leaves_device(self.case(planned.policy, n_tokens), choice, self.store.place == "device", selects)
 
     def _document(self, planned: Plan, tokens: Sequence[int]) -> tuple[Entry | None, Known, Keep]:
         """The document that the prompt begins with, what is known of it, and what is to be kept."""
@@ -159,7 +170,7 @@ class PrunedCache:
         entry, common = store.find(tokens)
         if entry is not None:
             store.touch(entry)
-        deepest, n_layer = self.deepest(planned, n), len(self.shape.layers)
+        deepest, n_layer = self.deepest(planned.policy, n), len(self.shape.layers)
         leaves = self.leaves_device(planned, n, entry is None or store.layers(entry) < n_layer or deepest < n_layer)
         if leaves or store.active is not entry:
             store.put_away()

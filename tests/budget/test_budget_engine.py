@@ -11,9 +11,9 @@ import pytest
 from llama_fixtures import load, prompt
 
 import asl_llamacpp
-from asl_llamacpp.budget.usage import usage
 from asl_llamacpp.budget.model_shape import kv_type, read_shape, stock_kv_bytes
 from asl_llamacpp.budget.plan import BudgetError, KVShape, Plan, parse_budget, plan
+from asl_llamacpp.budget.usage import usage
 from asl_llamacpp.engine.binding import LayerShape
 from asl_llamacpp.policies import Full, parse_policy
 from asl_llamacpp.policies.answers import Pass

@@ -10,18 +10,22 @@ from typing import Annotated
 import typer
 
 from ...budget.kv_shape import CELLS_PAD, pad
-from ...budget.memory_plan import Need, needs
-from ...budget.model_shape import ModelShape, kv_type, read_shape
+from ...budget.memory_plan import HEADROOM, Need, Planner
+from ...budget.model_file import open_model_file
+from ...budget.model_shape import ModelShape, kv_type
 from ...budget.plan import KVShape, parse_budget
+from ...engine.devices import batch_sizes
 from ...engine.log import silence_llama_cpp
 from ...files.calibration import calibrated
 from ...files.model_file import find_model
 from ...policies import POLICIES
 from ..errors import one_line_errors
-from ..options import BATCH, TypeK, TypeV, Ubatch
+from ..options import BATCH, GpuLayers, TypeK, TypeV, UbatchOfDevice
 
-HEADROOM = 256
-_COLUMNS = ("policy", "fits", "weights", "KV after", "KV peak", "hidden", "total peak", "forced layer", "B")
+_COLUMNS = (
+    *("policy", "fits", "weights", "compute", "KV after", "KV peak"),
+    *("hidden", "mask", "total peak", "forced layer", "B"),
+)
 
 
 def plan(
@@ -30,8 +34,8 @@ def plan(
     vram: Annotated[
         str | None,
         typer.Option(
-            help="Memory for everything, such as 8GiB. Without --budget, each policy is planned to keep its KV, "
-            "during the prefill too, within what weights and hidden states leave of it."
+            help="Memory for everything, such as 8GiB. Without --budget, each policy is planned to stay within it, "
+            "during the prefill too."
         ),
     ] = None,
     budget: Annotated[
@@ -45,7 +49,8 @@ def plan(
     n_ctx: Annotated[
         int | None, typer.Option("--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits")
     ] = None,
-    ubatch: Ubatch = BATCH,
+    ubatch: UbatchOfDevice = None,
+    n_gpu_layers: GpuLayers = -1,
     swa_full: Annotated[bool, typer.Option(help="Sliding-window layers hold every token, as llama.cpp does.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; sizes in bytes.")] = False,
 ) -> None:
@@ -56,23 +61,31 @@ def plan(
         policies = [calibrated(spec, path)[0] for spec in policy or POLICIES]
         kv_budget = parse_budget(budget)
         memory = None if vram is None else _bytes(vram)
-        found = read_shape(path)
-        shape = KVShape(
-            layers=found.layers,
-            n_ctx=n_ctx or pad(prompt + HEADROOM, CELLS_PAD),
-            n_ubatch=ubatch,
-            type_k=kv_type(type_k),
-            type_v=kv_type(type_v),
-            swa_full=swa_full,
-        )
-        rows = needs(path, found, shape, prompt, policies, memory, kv_budget)
+        by_device = batch_sizes({"n_gpu_layers": n_gpu_layers}).get("n_ubatch", BATCH)
+        with open_model_file(path, n_gpu_layers) as file:
+            found = file.shape
+            shape = KVShape(
+                layers=found.layers,
+                n_ctx=n_ctx or pad(prompt + HEADROOM, CELLS_PAD),
+                n_ubatch=ubatch or by_device,
+                type_k=kv_type(type_k),
+                type_v=kv_type(type_v),
+                swa_full=swa_full,
+            )
+            planner = Planner(found, shape, ubatch or BATCH, memory, kv_budget, file)
+            rows = planner.needs(path, prompt, policies)
         if as_json:
             facts = {"model": str(path), "prompt": prompt, "n_ctx": shape.n_ctx, "vram": memory}
-            told = {**facts, "budget": kv_budget and str(kv_budget), "weights": found.weight_bytes}
+            told = {
+                **facts,
+                "budget": kv_budget and str(kv_budget),
+                "weights": rows[0].weights,
+                "n_ubatch": shape.n_ubatch,
+            }
             rows_told = [asdict(row) for row in rows]
             typer.echo(json.dumps({**told, "unsupported": found.unsupported, "policies": rows_told}))
         else:
-            typer.echo(_table(rows, found.weight_bytes))
+            typer.echo(_table(rows))
             for note in _notes(rows, found, prompt):
                 typer.echo(note)
 
@@ -84,15 +97,15 @@ def _bytes(vram: str) -> int:
     return int(parsed.value)
 
 
-def _table(rows: list[Need], weights: int) -> str:
-    lines = [_COLUMNS, *(_cells(row, weights) for row in rows)]
+def _table(rows: list[Need]) -> str:
+    lines = [_COLUMNS, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
     return "\n".join("  ".join(cells) for cells in padded)
 
 
-def _cells(row: Need, weights: int) -> tuple[str, ...]:
-    sizes = map(_mib, (weights, row.kv, row.peak_kv, row.hidden, row.total))
+def _cells(row: Need) -> tuple[str, ...]:
+    sizes = map(_mib, (row.weights, row.compute, row.kv, row.peak_kv, row.hidden, row.mask, row.total))
     fits = {True: "yes", False: "no", None: "-"}[row.fits]
     return row.policy, fits, *sizes, _number(row.forced_layer), _number(row.keep)
 
@@ -103,7 +116,7 @@ def _notes(rows: list[Need], found: ModelShape, prompt: int) -> list[str]:
         notes.append(f"Only full can serve this model: {found.unsupported}.")
     if prompt > found.n_ctx_train:
         notes.append(f"The model was trained for {found.n_ctx_train:,} tokens: do not expect sense beyond them.")
-    notes.append("Sizes are those of the worst case. The backend's compute buffers come on top.")
+    notes.append("Sizes are those of the worst case. What a GPU's driver takes for itself comes on top.")
     return ["", *notes]
 
 

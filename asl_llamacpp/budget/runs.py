@@ -1,0 +1,75 @@
+"""The runs of layers whose graphs take most, of all those that a prefill may make. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+from ..engine.kinds import Reduction
+from ..engine.sizes import Run
+from ..policies.answers import Pass
+from ..policies.base import Choice
+from .device_memory import NO_DOCUMENT, Document
+from .kv_shape import CELLS_PAD, pad
+from .worst_case import Case
+
+_MANY = 3
+"""Runs of so few layers are looked at layer by layer only."""
+
+
+def passes_of(case: Case, choice: Choice, document: Document = NO_DOCUMENT) -> tuple[Pass, ...]:
+    """What is run in the worst case; of a document that has run through all layers nothing is selected."""
+    n_layer = len(case.shape.layers)
+    if document.known and document.il_known == n_layer:
+        return (Pass((case.n_tokens,) * n_layer, choice.keep),)
+    return choice.policy.worst_case(case.prompt, choice.keep).passes
+
+
+def largest_runs(case: Case, choice: Choice, document: Document = NO_DOCUMENT) -> list[Run]:
+    """Of layers that are alike one; and those of many layers, whose graphs may have masks of two kinds."""
+    passes = passes_of(case, choice, document)
+    runs: dict[object, Run] = {}
+    for number, one in enumerate(passes):
+        for key, run in _runs(case, choice, one, document if number == 0 else NO_DOCUMENT, number == 0):
+            runs.setdefault(key, run)
+    return list(runs.values())
+
+
+def _runs(case: Case, choice: Choice, one: Pass, document: Document, is_first: bool) -> Iterator[tuple[object, Run]]:
+    shape, n_layer = case.shape, len(one.tokens)
+
+    def run(begin: int, end: int, scores: dict[int, Reduction]) -> Run:
+        n = one.tokens[begin]
+        before = document.known if n == one.tokens[0] and begin < document.il_known else 0
+        cells = min(pad(shape.n_ctx, CELLS_PAD), pad(n + case.headroom, CELLS_PAD))
+        return Run(begin, end, before, n - before, cells, min(choice.policy.window, n - before), scores)
+
+    wanted = _wanted(case, choice, one, document) if is_first else {}
+    for il in range(n_layer):
+        scores = {il: wanted[il]} if il in wanted else {}
+        alone = run(il, il + 1, scores)
+        key = replace(alone, il_begin=0, il_end=0, scores={})
+        yield (shape.layers[il], str(key), scores.get(il), il == 0, il == len(shape.layers) - 1), alone
+    borders = [0, *(il for il in range(1, n_layer) if one.tokens[il] != one.tokens[il - 1]), n_layer]
+    if document.known and 0 < document.il_known < n_layer:
+        borders = sorted({*borders, document.il_known})
+    for begin, end in pairwise(borders):
+        if end - begin > _MANY:
+            yield (begin, end), run(begin, end, {})
+
+
+def _wanted(case: Case, choice: Choice, one: Pass, document: Document) -> dict[int, Reduction]:
+    """The scores that a prefill may ask for, by layer."""
+    n, prompt = case.n_tokens, case.prompt
+    selector = choice.policy.selector(replace(prompt, texts=lambda: [b"-"] * n))
+    selects = selector.prunes and document.il_known < prompt.n_layer
+    wanted: dict[int, Reduction] = {}
+    for il in prompt.scored:
+        if il >= len(one.tokens):
+            break
+        if choice.keep is not None and one.tokens[il] > choice.keep:
+            wanted[il] = replace(selector.reduction, combining="each")
+        elif selects and one.tokens[il] == n and selector.needs_scores(il):
+            wanted[il] = selector.reduction
+    return wanted
