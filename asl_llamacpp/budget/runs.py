@@ -69,7 +69,7 @@ def _wanted(case: Case, choice: Choice, one: Pass, document: Document) -> dict[i
         if il >= len(one.tokens):
             break
         if choice.keep is not None and one.tokens[il] > choice.keep:
-            wanted[il] = replace(selector.reduction, combining="each")
+            wanted[il] = Reduction(products=selector.reduction(il).products)
         elif selects and one.tokens[il] == n and selector.needs_scores(il):
-            wanted[il] = selector.reduction
+            wanted[il] = selector.reduction(il)
     return wanted
