@@ -36,6 +36,12 @@ Overflow: TypeAlias = Annotated[
 ]
 Sections: TypeAlias = Annotated[bool, typer.Option("--sections", help="Short for --overflow sections.")]
 Password: TypeAlias = Annotated[str | None, typer.Option(help="What opens a document that is locked.")]
+ReadTimeout: TypeAlias = Annotated[
+    float, typer.Option(help="Seconds that a file, or a page of it, may take to be read.")
+]
+AllowPrivate: TypeAlias = Annotated[
+    bool, typer.Option("--allow-private", help="URLs may lead to this machine and its network.")
+]
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")]
 Temperature: TypeAlias = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
 GpuLayers: TypeAlias = Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")]

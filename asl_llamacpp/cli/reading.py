@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..llama.opening import Loaded, load_document
-from ..sources import Reading
+from ..sources import PageProgress, Reading
 from .chat_text import plain
 
 
-def read_documents(files: Sequence[str], quiet: bool, password: str | None = None) -> Loaded:
-    """As `load_document`; what was not read is said on stderr, unless nothing is to be said."""
-    loaded = load_document(files, Reading(password))
-    for warning in () if quiet else loaded.content.warnings:
-        typer.echo(f"warning: {plain(warning)}", err=True)
+def read_documents(files: Sequence[str], quiet: bool, reading: Reading) -> Loaded:
+    """As `load_document`; pages are counted while they are read.
+
+    What was not read, and the order of a folder's files, are said on stderr, unless nothing is to be said.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[page]}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None, page="")
+
+        def on_page(page: PageProgress) -> None:
+            pages = f"{page.done:,} of {page.n_pages:,} pages" + (" by OCR" if page.by_ocr else "")
+            bar.update(
+                task, description=f"reading {plain(page.name)}", completed=page.done, total=page.n_pages, page=pages
+            )
+
+        loaded = load_document(files, replace(reading, on_page=on_page))
+    if not quiet:
+        names = [source.name for source in loaded.content.sources]
+        if loaded.saved is None and len(names) != len(files):
+            typer.echo(f"reading {len(names)} files, in this order: {plain(', '.join(names))}", err=True)
+        for warning in loaded.content.warnings:
+            typer.echo(f"warning: {plain(warning)}", err=True)
     return loaded

@@ -66,4 +66,4 @@ def cut_out(content: DocumentText, ranges: Sequence[tuple[int, int]], gap: str =
         pieces.append(content.text[start:end])
         length += end - start
         before = end
-    return DocumentText("".join(pieces), tuple(parts))
+    return DocumentText("".join(pieces), tuple(parts), content.left_out)

@@ -71,6 +71,7 @@ def save_document(llm: Any, document: Document, state: DocumentState, path: str 
         "fingerprint": document_fingerprint(llm),
         "n_head": document.n_head,
         "text": document.text,
+        "left_out": document.content.left_out,
         "parts": parts,
         "sources": [
             {
@@ -118,7 +119,8 @@ def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
     try:
         sources = [_source(saved) for saved in file.header["sources"]]
         parts = tuple(Part(sources[i], start, begin, length) for i, start, begin, length in file.header["parts"])
-        return str(file.header["name"]), DocumentText(str(file.header["text"]), parts)
+        left_out = tuple(str(sentence) for sentence in file.header.get("left_out", ()))
+        return str(file.header["name"]), DocumentText(str(file.header["text"]), parts, left_out)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{file.path} is not a document that this version understands: {error!r}") from None
 

@@ -10,13 +10,15 @@ from typing import Literal
 from ..budget.kv_shape import KVShape, state_bytes
 from ..budget.text import BudgetError, size_text
 from ..prefill.document_state import DocumentState
-from ..sources import AS_IS, Reading, Source, read_source, text_source
+from ..sources import AS_IS, Reading, Source, text_source
+from ..sources.gathering import read_all
+from ..sources.given import Readable
 from ..store.entry import KnownDocument
 from .document import Document
 from .protocols import Model
 from .saved_document import open_document, save_document
 from .sections import SectionedDocument
-from .text import DocumentText
+from .text import DocumentText, title
 
 Overflow = Literal["error", "sections"]
 
@@ -29,31 +31,33 @@ class Shelf:
 
     def read(
         self,
-        files: Sequence[str | os.PathLike[str]],
+        files: Sequence[Readable | Sequence[Readable]],
         text: str | None,
-        name: str,
+        name: str | None,
         overflow: Overflow,
         reading: Reading = AS_IS,
     ) -> Document:
         """See `Llama.read`."""
         if overflow not in ("error", "sections"):
             raise ValueError(f"overflow={overflow!r}: use 'error' or 'sections'")
-        sources = [read_source(str(file), reading) for file in files]
+        gathered = read_all(files, reading, name if text is None else None)
+        sources = gathered.sources
         if text is not None:
-            sources.append(text_source(text, name))
+            sources.append(text_source(text, name or "text"))
         if not sources:
             raise ValueError("there is nothing to read: name files, or give text=")
-        return self.read_sources(sources, overflow)
+        return self.read_sources(sources, overflow, gathered.left_out)
 
-    def read_sources(self, sources: Sequence[Source], overflow: Overflow = "error") -> Document:
-        """As `read`, of texts that were read before."""
-        title = ", ".join(source.name for source in sources)
-        return self.add(DocumentText.of(sources), title, overflow)
+    def read_sources(
+        self, sources: Sequence[Source], overflow: Overflow = "error", left_out: Sequence[str] = ()
+    ) -> Document:
+        """As `read`, of texts that were read before; `left_out` are sentences about what was not."""
+        return self.add(DocumentText.of(sources, left_out), title(sources), overflow)
 
-    def add(self, content: DocumentText, title: str, overflow: Overflow = "error") -> Document:
+    def add(self, content: DocumentText, name: str, overflow: Overflow = "error") -> Document:
         """A document of this text."""
         kind = SectionedDocument if overflow == "sections" else Document
-        return self.register(kind(self._llm, content, title))
+        return self.register(kind(self._llm, content, name))
 
     def open(self, path: str | os.PathLike[str]) -> Document:
         """See `Llama.open_document`."""

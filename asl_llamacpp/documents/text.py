@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from ..sources import Source
 
+NAMED = 4
+"""Sources in the name of a document."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -25,13 +28,17 @@ class Part:
 
 @dataclass(frozen=True)
 class DocumentText:
-    """The text of one or more sources, one after another; with several, each has its name above it."""
+    """The text of one or more sources, one after another; with several, each has its name above it.
+
+    left_out  what was to be read with them, and was not: a sentence each
+    """
 
     text: str
     parts: tuple[Part, ...]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, sources: Sequence[Source]) -> DocumentText:
+    def of(cls, sources: Sequence[Source], left_out: Sequence[str] = ()) -> DocumentText:
         pieces: list[str] = []
         parts: list[Part] = []
         length = 0
@@ -42,7 +49,7 @@ class DocumentText:
             parts.append(Part(source, length + len(head), start, len(body)))
             pieces += [head, body]
             length += len(head) + len(body)
-        return cls("".join(pieces), tuple(parts))
+        return cls("".join(pieces), tuple(parts), tuple(left_out))
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -54,7 +61,13 @@ class DocumentText:
         """What of the sources was not read, or not for certain: a sentence each, with the source's name if several."""
         sources = self.sources
         name = "{0.name}: " if len(sources) > 1 else ""
-        return tuple(name.format(source) + warning for source in sources for warning in source.warnings)
+        return self.left_out + tuple(name.format(source) + text for source in sources for text in source.warnings)
+
+
+def title(sources: Sequence[Source]) -> str:
+    """What a document of these sources is called: their names, of many the first ones."""
+    names = [source.name for source in sources]
+    return ", ".join(names if len(names) <= NAMED else [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"])
 
 
 def _named_apart(sources: Sequence[Source]) -> list[Source]:

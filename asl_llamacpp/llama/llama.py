@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from ..files.model_file import default_model
 from ..policies import Policy
 from ..prefill.report import OnProgress, PrefillReport
 from ..sources import PageProgress, Reading
+from ..sources.given import Readable
+from ..sources.reading import SECONDS
 from ..store.entry import KnownDocument
 from ..store.memory import MemoryPlanner, plan_stock
 from ..store.pruned_cache import PrunedCache, check_context, shape_of
@@ -207,31 +209,42 @@ class Llama(OnDevices, PrunedEvaluation):
 
     def read(
         self,
-        *files: str | os.PathLike[str],
+        *files: Readable | Sequence[Readable],
         text: str | None = None,
-        name: str = "text",
+        name: str | None = None,
         overflow: Overflow = "error",
         password: str | None = None,
         on_page: Callable[[PageProgress], None] | None = None,
+        read_timeout: float | None = SECONDS,
+        allow_private: bool = False,
     ) -> Document:
         """A document to ask questions of, made of files, of `text`, or of both, one after another.
 
         Args:
-            files: text, Markdown, HTML, PDF, DOCX or EPUB, told apart by what is in them; "-" is standard input.
+            files: paths, folders, patterns ("contracts/*.pdf"), URLs, "-" for standard input, bytes, open files, or
+                (name, bytes or open file), and lists of these. What a file is shows in its bytes. Of a folder or a
+                pattern, in the order of their paths, what cannot be read is left out, and named in the document's
+                `warnings`.
             text: more text, which comes last.
-            name: what to call it.
+            name: what to call `text`, or bytes and open files that have no name.
             overflow: what to do about a question when the document does not fit `n_ctx`. "error": refuse it, with the
                 numbers; "sections": ask each section, and answer from the evidence of all.
             password: what opens files that are locked.
             on_page: is called after each page of a file that has pages; what it raises ends the reading.
+            read_timeout: seconds that may pass without a page, a chapter or a sheet being read. Files that are no
+                plain text are read in a process of their own, which may also take 1 GiB of memory beside the file.
+                None: in this process, without limits.
+            allow_private: whether URLs may lead to this machine and its network.
 
         Nothing is evaluated yet.
 
         Raises:
-            ValueError: there is nothing to read, or a file is empty or cannot be read as text.
-            OSError: a file is not there, or may not be read.
+            ValueError: there is nothing to read, or a file is empty, cannot be read as text, or exceeds the limits.
+            OSError: a file is not there, or may not be read; a URL does not answer, or leads to a private address.
+            TypeError: something that cannot be read from.
         """
-        return self.shelf.read(files, text, name, overflow, Reading(password, on_page))
+        reading = Reading(password, on_page, seconds=read_timeout, allow_private=allow_private)
+        return self.shelf.read(files, text, name, overflow, reading)
 
     def open_document(self, path: str | os.PathLike[str]) -> Document:
         """A document as `Document.save` wrote it: it costs reading the file, not a prefill.

@@ -11,10 +11,11 @@ from ..budget.kv_shape import pad
 from ..documents.document import QUESTION_ROOM, ContextOverflow, Document
 from ..documents.saved_document import saved_content
 from ..documents.shelf import Overflow
-from ..documents.text import DocumentText
+from ..documents.text import DocumentText, title
 from ..files.asldoc import open_document_file
 from ..files.asldoc_layout import MAGIC
-from ..sources import AS_IS, STDIN, Reading, read_source
+from ..sources import AS_IS, STDIN, Reading
+from ..sources.gathering import read_all
 from . import models
 from .llama import Llama
 
@@ -64,15 +65,15 @@ def is_saved_document(path: str | Path) -> bool:
 
 
 def load_document(files: Sequence[str], reading: Reading = AS_IS) -> Loaded:
-    """The text of files, one after another, or of one saved document.
+    """The text of files, folders, patterns and URLs, one after another, or of one saved document.
 
     Raises:
-        ValueError: a saved document is not alone; else as `read_source` and `open_document_file`.
+        ValueError: a saved document is not alone; else as `read_all` and `open_document_file`.
     """
     saved = [file for file in files if is_saved_document(file)]
     if not saved:
-        sources = [read_source(file, reading) for file in files]
-        return Loaded(", ".join(source.name for source in sources), DocumentText.of(sources))
+        gathered = read_all(files, reading)
+        return Loaded(title(gathered.sources), DocumentText.of(gathered.sources, gathered.left_out))
     if len(files) > 1:
         raise ValueError(f"{saved[0]} is a saved document, which cannot be joined with others: name it alone")
     file = open_document_file(saved[0])

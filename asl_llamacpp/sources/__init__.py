@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .errors import UnreadableError
+from .content import AS_IS, file_bytes, limited, read_bytes, with_text
 from .formats import READABLE
-from .kinds import format_of
 from .reading import PageProgress, Reading
 from .source import Heading, Mark, Source
 from .text import make_text_source
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 STDIN = "-"
-AS_IS = Reading()
 
 
 def document_name(source: str | Path) -> str:
@@ -38,7 +36,7 @@ def document_name(source: str | Path) -> str:
 
 
 def read_source(source: str | Path, reading: Reading = AS_IS) -> Source:
-    """A document as text, with its pages and sections.
+    """A document as text, with its pages and sections, read in this process and without limits of time and memory.
 
     Args:
         source: path of a text, Markdown, PDF, DOCX, HTML or EPUB file, or "-" for standard input. What it is shows
@@ -51,8 +49,8 @@ def read_source(source: str | Path, reading: Reading = AS_IS) -> Source:
         ValueError: there is no text in it, it is of another kind or encoding, or it is broken, locked or too large.
     """
     name = document_name(source)
-    data = sys.stdin.buffer.read() if str(source) == STDIN else _read_file(Path(source))
-    return _with_text(format_of(data, name).source(data, name, reading))
+    data = limited(sys.stdin.buffer, name) if str(source) == STDIN else file_bytes(Path(source))
+    return read_bytes(data, name, reading)
 
 
 def text_source(text: str, name: str = "text") -> Source:
@@ -60,21 +58,4 @@ def text_source(text: str, name: str = "text") -> Source:
 
     Raises ValueError for one that is empty.
     """
-    return _with_text(make_text_source(text, name))
-
-
-def _with_text(source: Source) -> Source:
-    if not source.text.strip():
-        raise UnreadableError(f"{source.name} is empty: there is nothing to ask about")
-    return source
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no such document: {path}") from None
-    except PermissionError:
-        raise PermissionError(f"no permission to read {path}") from None
-    except IsADirectoryError:
-        raise IsADirectoryError(f"{path} is a directory: name one document in it") from None
+    return with_text(make_text_source(text, name))

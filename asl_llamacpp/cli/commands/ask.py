@@ -18,9 +18,12 @@ from ...llama import models
 from ...llama.opening import fit_context, measure, open_loaded
 from ...policies import Policy, parse_policy
 from ...prefill.plot import check_plot_path, plot_report
+from ...sources import Reading
+from ...sources.reading import SECONDS
 from ..chat_text import plain
 from ..errors import one_line_errors
 from ..options import (
+    AllowPrivate,
     Budget,
     GpuLayers,
     MaxTokens,
@@ -29,6 +32,7 @@ from ..options import (
     Overflow,
     Password,
     PolicySpec,
+    ReadTimeout,
     Rpc,
     Sections,
     Temperature,
@@ -49,8 +53,7 @@ def ask(
         list[str],
         typer.Argument(
             metavar="DOC...",
-            help="Text, Markdown, HTML, PDF, DOCX or EPUB files, read as one, or one saved .asldoc file; - is standard "
-            "input.",
+            help="Files, folders, patterns or URLs, read as one, or one saved .asldoc file; - is standard input.",
         ),
     ],
     question: Annotated[str, typer.Argument(help="What to ask about it.")],
@@ -63,6 +66,8 @@ def ask(
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
     password: Password = None,
+    read_timeout: ReadTimeout = SECONDS,
+    allow_private: AllowPrivate = False,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     n_gpu_layers: GpuLayers = -1,
@@ -91,8 +96,9 @@ def ask(
                     f"--evidence shows what attention picked, and policy {str(kv_policy)!r} computes no scores"
                 )
             check_heat_map_path(evidence)
+        reading = Reading(password, seconds=read_timeout, allow_private=allow_private)
         path = models.find_model(model)
-        loaded = read_documents(documents, quiet, password)
+        loaded = read_documents(documents, quiet, reading)
         options: dict[str, Any] = {
             "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
             **llama_options(n_gpu_layers, threads, ubatch),

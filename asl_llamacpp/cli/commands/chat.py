@@ -17,6 +17,8 @@ from ...llama import models
 from ...llama.opening import fit_context, measure
 from ...policies import parse_policy
 from ...prefill.report import Progress
+from ...sources import Reading
+from ...sources.reading import SECONDS
 from ..chat_commands import is_command, run_command
 from ..chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from ..chat_session import ChatSession
@@ -25,6 +27,7 @@ from ..errors import FAILED, one_line_errors
 from ..idle_work import IdleWork
 from ..interrupts import Interrupts
 from ..options import (
+    AllowPrivate,
     Budget,
     GpuLayers,
     MaxTokens,
@@ -33,6 +36,7 @@ from ..options import (
     Overflow,
     Password,
     PolicySpec,
+    ReadTimeout,
     Rpc,
     Sections,
     Temperature,
@@ -53,7 +57,7 @@ def chat(
         list[str],
         typer.Argument(
             metavar="DOC...",
-            help="Text, Markdown, PDF, DOCX, HTML or EPUB files, read one after another, or one saved .asldoc file.",
+            help="Files, folders, patterns or URLs, read one after another, or one saved .asldoc file.",
             show_default=False,
         ),
     ],
@@ -67,6 +71,8 @@ def chat(
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
     password: Password = None,
+    read_timeout: ReadTimeout = SECONDS,
+    allow_private: AllowPrivate = False,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     n_gpu_layers: GpuLayers = -1,
@@ -89,8 +95,9 @@ def chat(
         parse_policy(policy)
         on_overflow = how_to_overflow(overflow, sections)
         interactive = is_interactive(documents)
+        reading = Reading(password, seconds=read_timeout, allow_private=allow_private)
         path = models.find_model(model)
-        loaded = read_documents(documents, quiet, password)
+        loaded = read_documents(documents, quiet, reading)
         size = measure(path, loaded)
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
