@@ -3,9 +3,9 @@
 from . import evals, policies
 from .budget.text import BudgetError
 from .documents.answer import Answer, AnswerStream
-from .documents.chat_prompt import Turn
 from .documents.document import ContextOverflow, Document
 from .documents.evidence import Span
+from .documents.turns import Turn
 from .engine.binding import EngineError, PrefillAborted, UnsupportedModelError
 from .engine.version import __version__
 from .files.asldoc import DocumentFileError, DocumentMismatchError

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 
 from ..documents.answer import Answer, AnswerStream
-from ..documents.chat_prompt import Turn
 from ..documents.document import QUESTION_ROOM, Document
 from ..documents.history import fit_history
 from ..documents.shelf import Overflow
+from ..documents.turns import Turn
 from ..llama import models
 from ..llama.llama import Llama
 from ..llama.opening import SAVED_SUFFIX, Loaded, open_loaded

@@ -14,6 +14,7 @@ from .attention import Attention
 from .evidence import Span
 from .heat_map import write_heat_map
 from .protocols import Asked
+from .reasoning import Reasoning
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class SectionReport:
     selection_layer: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """An answer.
 
@@ -45,6 +46,9 @@ class Answer:
     document       of what; of a document that was read by sections, the passages that the answer was made from
     sections       how each section of a document longer than the context was read; empty if it fits
     attention      what the evidence is made of; None: the policy gives no scores, so there is no evidence
+    reasoning      what the model thought before it answered; None: it did not
+    logprobs       with logprobs=N, which needs Llama(logits_all=True): "tokens", "token_logprobs", "top_logprobs" and
+                   "text_offset", a list each, as in an OpenAI completion; thoughts are among the tokens
     """
 
     text: str
@@ -55,6 +59,8 @@ class Answer:
     document: Asked
     attention: Attention | None
     sections: Sequence[SectionReport] = ()
+    reasoning: str | None = None
+    logprobs: dict[str, list[Any]] | None = None
 
     @property
     def evidence(self) -> list[Span]:
@@ -103,6 +109,10 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 80 else self.text[:79] + "…"
+        return f"<Answer {text!r} to {self.question!r} about {self.document.name}>"
+
 
 def _report_line(report: PrefillReport) -> str:
     kept = f"{report.n_selected:,} of {report.n_prompt:,} tokens went on"
@@ -117,16 +127,31 @@ class AnswerStream(Iterator[str]):
     report  of the prefill, once the first piece is there
     """
 
-    def __init__(self, document: Asked, question: str, chunks: Iterator[Any], n_prompt: int, max_tokens: int) -> None:
+    def __init__(
+        self,
+        document: Asked,
+        question: str,
+        chunks: Iterator[Any],
+        n_prompt: int,
+        max_tokens: int,
+        thinks: bool = False,
+    ) -> None:
         self._document, self._question, self._n_prompt = document, question, n_prompt
         self._max_tokens = max_tokens
         self._prompt = self._n_evaluated = 0
         self._chunks = chunks
         self._pieces: list[str] = []
+        self._reasoning = Reasoning(thinks)
+        self._logprobs: dict[str, list[Any]] = {}
         self._finish_reason = "stop"
         self._answer: Answer | None = None
         self.sections: Sequence[SectionReport] = ()
         self.report: PrefillReport | None = None
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought so far."""
+        return self._reasoning.thought
 
     @property
     def answer(self) -> Answer:
@@ -145,12 +170,23 @@ class AnswerStream(Iterator[str]):
                     self.report.reason += f"; {self._described()}"
             choice = chunk["choices"][0]
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
-            piece: str = choice["text"] if self._pieces else choice["text"].lstrip()
+            for name, values in (choice.get("logprobs") or {}).items():
+                self._logprobs.setdefault(name, []).extend(values)
+            piece = self._said(self._reasoning.feed(choice["text"]))
             if piece:
-                self._pieces.append(piece)
                 return piece
+        rest = self._said(self._reasoning.finish())
         self._complete()
+        if rest:
+            return rest
         raise StopIteration
+
+    def _said(self, piece: str) -> str:
+        """A piece of the answer, without the white space that it begins with."""
+        piece = piece if self._pieces else piece.lstrip()
+        if piece:
+            self._pieces.append(piece)
+        return piece
 
     def _described(self) -> str:
         used = sum(section.n_passages for section in self.sections)
@@ -169,9 +205,9 @@ class AnswerStream(Iterator[str]):
         usage["total_tokens"] = sum(usage.values())
         text = "".join(self._pieces).strip()
         attention = self._document.attention(self.report)
-        self._answer = Answer(
-            text, self.report, self._finish_reason, usage, self._question, self._document, attention, self.sections
-        )
+        seen = (self._question, self._document, attention, self.sections)
+        thought = self.reasoning.strip() or None
+        self._answer = Answer(text, self.report, self._finish_reason, usage, *seen, thought, self._logprobs or None)
 
     def close(self) -> None:
         """Stop the answer here; `answer` then has what came so far, if the prefill was through."""

@@ -10,38 +10,39 @@ from typing import Any
 
 from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
 
+from . import reasoning
+from .thinking import handler_with
+from .turns import Turn, turns_of
+
 IMAGE_HANDLERS = (Llava15ChatHandler, MTMDChatHandler)
 """Chat handlers that write KV cells themselves."""
 
 _PLACE = "<<the document stands here>>"
+_SYSTEM = "<<the system prompt stands here>>"
 _NOTHING = "N/A"
 _BASE_MODEL_STOPS = ["\n\n", "\nQuestion:"]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A question that was asked before, and its answer."""
-
-    question: str
-    answer: str
 
 
 @dataclass(frozen=True)
 class Frame:
     """What stands around a document, and where the answer must stop.
 
-    `after`: pieces of text, and whether names of special tokens in them are meant: in the template they are, in what
-    was asked and answered they are plain text. `add_bos`: whether a first token is added.
+    `before`, `after`: pieces of text, and whether names of special tokens in them are meant: in the template they are,
+    in what was asked and answered they are plain text. `add_bos`: whether a first token is added. `thinks`: whether the
+    template has begun the model's thoughts.
     """
 
-    before: str
+    before: list[tuple[str, bool]]
     after: list[tuple[str, bool]]
     add_bos: bool
     stop: list[str]
+    thinks: bool = False
 
     def head(self, llm: Any) -> list[int]:
         """Tokens before the document."""
-        tokens: list[int] = llm.tokenize(self.before.encode(), add_bos=self.add_bos, special=True)
+        tokens: list[int] = []
+        for i, (text, special) in enumerate(self.before):
+            tokens += llm.tokenize(text.encode(), add_bos=self.add_bos and i == 0, special=special)
         return tokens
 
     def tail(self, llm: Any) -> list[int]:
@@ -67,27 +68,34 @@ def has_chat_template(llm: Any) -> bool:
     return "tokenizer.chat_template" in llm.metadata or given
 
 
-def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
+def frame(
+    llm: Any, question: str, history: Sequence[Turn] = (), system: str = "", thinking: bool | None = None
+) -> Frame:
     """The frame of `question` about a document, after the questions and answers of `history`.
 
-    A chat's is what the chat handler in use makes of the messages: the document stands in the first one, so that
-    it is the same beginning for every question; a base model gets a plain text.
+    A chat's is what the chat handler in use makes of the messages: the document stands in the first one of the user, so
+    that it is the same beginning for every question; a base model gets a plain text. `system`: a message before all
+    others. `thinking`: the template's switch for it; None leaves it as it is.
 
     Raises:
-        ValueError: the question is empty, the chat template cannot render the prompt, or the handler is for images.
+        ValueError: the question is empty, the chat template cannot render the prompt or has no such switch, or the
+            handler is for images.
     """
     if not question.strip():
         raise ValueError("the question is empty")
-    turns = [*(Turn(str(turn.question), str(turn.answer)) for turn in history), Turn(question, "")]
+    turns = [*turns_of(history), Turn(question, "")]
     if isinstance(llm.chat_handler, IMAGE_HANDLERS):
         raise ValueError(
             "a chat handler for images evaluates its prompts itself, so a document cannot be put into them: open the "
             "model without chat_handler="
         )
     if not has_chat_template(llm):
+        if thinking is not None:
+            raise ValueError(f"thinking={thinking}: this model has no chat template, so no switch for it either")
         asked = "".join(f"\n\nQuestion: {turn.question}\nAnswer: {turn.answer}" for turn in turns)
-        return Frame("", [(asked.rstrip(" "), False)], True, list(_BASE_MODEL_STOPS))
-    messages = []
+        before = [(f"{system}\n\n" if system else "", False)]
+        return Frame(before, [(asked.rstrip(" "), False)], True, list(_BASE_MODEL_STOPS))
+    messages = [{"role": "system", "content": _SYSTEM}] if system else []
     said: list[str] = []
     for i, turn in enumerate(turns):
         said.append(turn.question.strip())
@@ -95,8 +103,12 @@ def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
         if i + 1 < len(turns):
             said.append(turn.answer.strip())
             messages.append({"role": "assistant", "content": _said(len(said) - 1)})
-    text, add_bos, stop = _render(llm, messages)
-    before, place, after = text.partition(_PLACE)
+    text, add_bos, stop = _render(llm, messages, thinking)
+    start, place, after = text.partition(_PLACE)
+    head = [(start, True)]
+    if system:
+        start, found, end = start.partition(_SYSTEM)
+        head, place = [(start, True), (system, False), (end, True)], place and found
     pieces: list[tuple[str, bool]] = []
     for i, words in enumerate(said):
         template, found, after = after.partition(_said(i))
@@ -104,7 +116,7 @@ def frame(llm: Any, question: str, history: Sequence[Turn] = ()) -> Frame:
         place = place and found
     if not place:
         raise ValueError("the model's chat template changes the text of messages: a document cannot be put into it")
-    return Frame(before, [*pieces, (after, True)], add_bos, stop)
+    return Frame(head, [*pieces, (after, True)], add_bos, stop, after.rstrip().endswith(reasoning.START))
 
 
 class NeutralTurn:
@@ -138,7 +150,7 @@ class _Rendered(Exception):
         self.prompt, self.options = prompt, options
 
 
-def _render(llm: Any, messages: list[dict[str, str]]) -> tuple[str, bool, list[str]]:
+def _render(llm: Any, messages: list[dict[str, str]], thinking: bool | None) -> tuple[str, bool, list[str]]:
     """The text that the chat handler makes of `messages`, whether it wants a first token, and its stop texts.
 
     Taken from the handler itself, at the moment when it tokenizes its prompt and hands that on: whatever template and
@@ -155,8 +167,11 @@ def _render(llm: Any, messages: list[dict[str, str]]) -> tuple[str, bool, list[s
     def intercept(prompt: Any = None, **options: Any) -> None:
         raise _Rendered(prompt, options)
 
+    handler = llm.chat_handler
+    switched = handler if thinking is None else handler_with(llm, thinking)
     llm.tokenize, llm.create_completion = watch, intercept
     try:
+        llm.chat_handler = switched
         llm.create_chat_completion(messages=messages)
     except _Rendered as rendered:
         stop = rendered.options.get("stop") or []
@@ -168,5 +183,6 @@ def _render(llm: Any, messages: list[dict[str, str]]) -> tuple[str, bool, list[s
     except Exception as error:  # templates are programs, and refuse in their own ways
         raise ValueError(f"the model's chat template cannot render the prompt: {error}") from error
     finally:
+        llm.chat_handler = handler
         del llm.tokenize, llm.create_completion
     raise ValueError("the model's chat handler makes no plain text prompt, so its tokens cannot be counted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -19,11 +19,13 @@ from ..sources import Source
 from ..store.entry import Entry, KnownDocument
 from .answer import Answer, AnswerStream
 from .attention import Attention
-from .chat_prompt import Frame, Turn, document_tokens, frame
+from .chat_prompt import Frame, document_tokens, frame
 from .offsets import char_offsets
 from .passages import LONGEST
 from .protocols import Model
+from .question import Question
 from .text import DocumentText
+from .turns import History, turns_of
 
 QUESTION_ROOM = 64
 """Tokens that a question and its answer take at least."""
@@ -47,9 +49,15 @@ class Document:
     """
 
     def __init__(
-        self, llm: Model, content: DocumentText, name: str, saved: tuple[Sequence[int], int] | None = None
+        self,
+        llm: Model,
+        content: DocumentText,
+        name: str,
+        saved: tuple[Sequence[int], int] | None = None,
+        system: str = "",
     ) -> None:
         self._llm = llm
+        self._system = system
         self.content = content
         self.name = name
         if saved is None:
@@ -110,77 +118,67 @@ class Document:
         known = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(own)}  # type: ignore[attr-defined]
         return [known[token] for token in own]
 
-    def _frame(self, question: str, history: Sequence[Turn] = ()) -> Frame:
-        return frame(self._llm, question, history)
+    def _frame(self, question: str, history: History = (), thinking: bool | None = None) -> Frame:
+        return frame(self._llm, question, turns_of(history), self._system, thinking)
 
-    def prompt(self, question: str, history: Sequence[Turn] = ()) -> list[int]:
+    def prompt(self, question: str, history: History = ()) -> list[int]:
         """The tokens of the whole prompt: the document's, then those of the history and the question."""
         return [*self.tokens.tolist(), *self._frame(question, history).tail(self._llm)]
 
     @overload
-    def ask(
-        self,
-        question: str,
-        *,
-        history: Sequence[Turn] = ...,
-        max_tokens: int = ...,
-        stream: Literal[False] = ...,
-        **sampling: Any,
-    ) -> Answer: ...
+    def ask(self, question: str, *, stream: Literal[False] = ..., **options: Any) -> Answer: ...
     @overload
+    def ask(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
     def ask(
         self,
         question: str,
         *,
-        history: Sequence[Turn] = ...,
-        max_tokens: int = ...,
-        stream: Literal[True],
-        **sampling: Any,
-    ) -> AnswerStream: ...
-    def ask(
-        self,
-        question: str,
-        *,
-        history: Sequence[Turn] = (),
-        max_tokens: int = 256,
+        history: History = (),
+        max_tokens: int | None = 256,
         stream: bool = False,
+        thinking: bool | None = None,
+        response_format: Mapping[str, Any] | None = None,
         **sampling: Any,
     ) -> Answer | AnswerStream:
         """The answer to a question about the document.
 
         Args:
             question: what to ask.
-            history: questions asked before, with their answers; they stand between the document and the question.
-            max_tokens: longest answer, tokens.
+            history: questions asked before, with their answers, as `Turn`s or as messages of "user" and "assistant";
+                they stand between the document and the question.
+            max_tokens: longest answer, tokens; None: as long as the context has room.
             stream: return an iterator over the answer's pieces, which has `.answer` once it is through.
+            thinking: whether a model that can do both thinks before it answers; None: as its chat template has it.
+                What it thinks is in `Answer.reasoning`, and counts as part of the answer's tokens.
+            response_format: the form of the answer, as in OpenAI's API: {"type": "json_object"}, with or without a
+                "schema", or {"type": "json_schema", "json_schema": {"schema": ...}}.
             sampling: as `Llama.create_completion` takes it; temperature 0, which is greedy, unless said otherwise.
 
         Raises:
             ContextOverflow: document, question and answer do not fit the context; nothing was cut.
-            ValueError: the question is empty, or the document was closed; else as `Llama.create_completion`.
+            TypeError: an argument that `Llama.create_completion` does not have.
+            ValueError: the question is empty, or the document was closed; a schema that cannot be followed, `thinking`
+                where the chat template has no switch for it; else as `Llama.create_completion`.
         """
         if self._closed:
             raise ValueError(f"{self.name} was closed: read or open it again")
-        answers = self._stream(question, history, max_tokens, sampling)
+        asked = Question.of(question, history, max_tokens, thinking, response_format, sampling)
+        answers = self._stream(asked)
         return answers if stream else answers.finish()
 
-    def _stream(
-        self, question: str, history: Sequence[Turn], max_tokens: int, sampling: dict[str, Any]
-    ) -> AnswerStream:
-        around = self._frame(question, history)
+    def _stream(self, asked: Question) -> AnswerStream:
+        around = self._frame(asked.text, asked.history, asked.thinking)
         tokens = [*self.tokens.tolist(), *around.tail(self._llm)]
-        self._check_room(len(tokens) - len(self.tokens), max_tokens)
-        stop = [*around.stop, *_list(sampling.pop("stop", None))]
-        options = {"temperature": 0.0, **sampling, "stop": stop, "max_tokens": max_tokens, "stream": True}
+        self._check_room(len(tokens) - len(self.tokens), asked.max_tokens or 1)
+        max_tokens = asked.max_tokens or self._llm.n_ctx() - len(tokens)
+        options = {**asked.options, "stop": [*around.stop, *asked.stop], "max_tokens": max_tokens, "stream": True}
 
         def chunks() -> Iterator[Any]:
             yield from self._llm.create_completion(tokens, **options)
 
-        return AnswerStream(self, question, chunks(), len(tokens), max_tokens)
+        return AnswerStream(self, asked.text, chunks(), len(tokens), max_tokens, around.thinks)
 
     def _check_room(self, n_around: int, max_tokens: int) -> None:
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
         n_ctx, needed = self._llm.n_ctx(), len(self.tokens) + n_around + max_tokens
         if needed > n_ctx:
             raise ContextOverflow(
@@ -293,7 +291,3 @@ def _state_text(known: KnownDocument) -> str:
         return "nothing is known yet"
     layers = f"all {known.layers}" if known.layers == known.n_layer else str(known.layers)
     return f"{layers} layers have run, in: {known.place}, {size_text(known.n_bytes)}"
-
-
-def _list(stop: str | list[str] | None) -> list[str]:
-    return [stop] if isinstance(stop, str) else list(stop or [])

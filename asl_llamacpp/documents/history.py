@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .chat_prompt import Turn
 from .document import Document
+from .turns import Turn
 
 
 def fit_history(document: Document, question: str, history: Sequence[Turn], max_tokens: int, n_ctx: int) -> list[Turn]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from .answer import AnswerStream, SectionReport
-from .chat_prompt import Turn, document_tokens
+from .chat_prompt import document_tokens
 from .dividing import SECTION_TOKENS, cut_out, divide
 from .document import Document
 from .evidence import Span
 from .protocols import Model
+from .question import Question
 from .text import DocumentText
+from .turns import Turn
 
 GAP = "\n[...]\n"
 """Stands between two passages that are not neighbours."""
+
+ANSWER_ROOM = 256
+"""Tokens that passages leave for an answer of any length."""
 
 SPARE_TOKENS = 32
 """Passages that were cut out may take a few tokens more than within the text."""
@@ -25,18 +29,17 @@ SPARE_TOKENS = 32
 class SectionedDocument(Document):
     """A document whose questions are put to each section in turn if it does not fit the context as a whole."""
 
-    def __init__(self, llm: Model, content: DocumentText, name: str) -> None:
-        super().__init__(llm, content, name)
+    def __init__(self, llm: Model, content: DocumentText, name: str, system: str = "") -> None:
+        super().__init__(llm, content, name, system=system)
         self._sections: list[tuple[tuple[int, int], Document]] = []
         self._most = 0
         self._union: Document | None = None
 
-    def _stream(
-        self, question: str, history: Sequence[Turn], max_tokens: int, sampling: dict[str, Any]
-    ) -> AnswerStream:
+    def _stream(self, asked: Question) -> AnswerStream:
+        question, history, max_tokens = asked.text, asked.history, asked.max_tokens or ANSWER_ROOM
         n_around = len(self.prompt(question, history)) - len(self.tokens)
         if len(self.tokens) + n_around + max_tokens <= self._llm.n_ctx():
-            return super()._stream(question, history, max_tokens, sampling)
+            return super()._stream(asked)
         room = self._llm.n_ctx() - self.n_head - n_around - max_tokens
         if room < 2 * SECTION_TOKENS:
             self._check_room(n_around, max_tokens)
@@ -44,9 +47,9 @@ class SectionedDocument(Document):
         union = cut_out(self.content, ranges, GAP)
         if self._union is not None:
             self._union.close()
-        self._union = Document(self._llm, union, self.name)
+        self._union = Document(self._llm, union, self.name, system=self._system)
         self._llm.shelf.register(self._union)
-        answers = self._union._stream(question, history, max_tokens, sampling)
+        answers = self._union._stream(asked)
         answers.sections = reports
         return answers
 
@@ -96,7 +99,7 @@ class SectionedDocument(Document):
 
     def _section(self, place: tuple[int, int], i: int) -> Document:
         content = cut_out(self.content, [place])
-        section = Document(self._llm, content, f"{self.name}, part {i + 1}")
+        section = Document(self._llm, content, f"{self.name}, part {i + 1}", system=self._system)
         self._llm.shelf.register(section)
         return section
 

@@ -36,6 +36,7 @@ class Shelf:
         name: str | None,
         overflow: Overflow,
         reading: Reading = AS_IS,
+        system: str = "",
     ) -> Document:
         """See `Llama.read`."""
         if overflow not in ("error", "sections"):
@@ -46,18 +47,18 @@ class Shelf:
             sources.append(text_source(text, name or "text"))
         if not sources:
             raise ValueError("there is nothing to read: name files, or give text=")
-        return self.read_sources(sources, overflow, gathered.left_out)
+        return self.read_sources(sources, overflow, gathered.left_out, system)
 
     def read_sources(
-        self, sources: Sequence[Source], overflow: Overflow = "error", left_out: Sequence[str] = ()
+        self, sources: Sequence[Source], overflow: Overflow = "error", left_out: Sequence[str] = (), system: str = ""
     ) -> Document:
         """As `read`, of texts that were read before; `left_out` are sentences about what was not."""
-        return self.add(DocumentText.of(sources, left_out), title(sources), overflow)
+        return self.add(DocumentText.of(sources, left_out), title(sources), overflow, system)
 
-    def add(self, content: DocumentText, name: str, overflow: Overflow = "error") -> Document:
+    def add(self, content: DocumentText, name: str, overflow: Overflow = "error", system: str = "") -> Document:
         """A document of this text."""
         kind = SectionedDocument if overflow == "sections" else Document
-        return self.register(kind(self._llm, content, name))
+        return self.register(kind(self._llm, content, name, system=system))
 
     def open(self, path: str | os.PathLike[str]) -> Document:
         """See `Llama.open_document`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import llama_cpp
 
 from ..documents.chat_prompt import IMAGE_HANDLERS
+from .grammar import check_grammar
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -30,6 +32,9 @@ class GuardedGeneration(llama_cpp.Llama):
     _stage: str | None = None
     """Within generate: "prompt" until that is evaluated, then "decode"."""
     _echo_logprobs = False
+    _seeded = True
+    """Whether the object has a seed; else each answer has one of its own."""
+    _answer_seed: int | None = None
 
     @property
     def kv_policy(self) -> Any:
@@ -79,8 +84,18 @@ class GuardedGeneration(llama_cpp.Llama):
                 stage, self._stage = self._stage, None
             sent = yield token
 
+    def set_seed(self, seed: int) -> None:
+        """As the parent does: answers are the same from now on, until another seed is set."""
+        self._seeded = self._seeded or seed != self._answer_seed
+        super().set_seed(seed)
+
     def _create_completion(self, *args: Any, **kwargs: Any) -> Any:
         bound = _COMPLETION.bind(self, *args, **kwargs).arguments
+        if bound.get("grammar") is not None:
+            check_grammar(self._model.vocab, bound["grammar"])
+        self._answer_seed = bound.get("seed")
+        if self._answer_seed is None and not self._seeded:
+            kwargs["seed"] = self._answer_seed = random.SystemRandom().randrange(1, 2**32 - 1)
         echo_logprobs = bool(bound.get("echo")) and bound.get("logprobs") is not None
         max_tokens = bound.get("max_tokens", _COMPLETION.parameters["max_tokens"].default) or 0
         completion = super()._create_completion(*args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
@@ -16,6 +17,7 @@ from ..documents.document import Document
 from ..documents.shelf import Overflow, Shelf
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
 from ..engine.devices import OnDevices, batch_sizes, remote_devices
+from ..engine.names import check_names, names_of
 from ..engine.support import unsupported_reason
 from ..files.calibration import calibrated
 from ..files.model_file import default_model
@@ -38,7 +40,7 @@ class Llama(OnDevices, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
-        model_path: a GGUF file; None: SmolLM2-135M-Instruct, if its wheel is installed.
+        model_path: a GGUF file, ~ being the home folder; None: SmolLM2-135M-Instruct, if its wheel is installed.
         kv_policy: "asl" (default), "fastkv", "snapkv", "gemfilter", "asl-2pass", "full" (stock llama.cpp), a spec
             such as "asl:tau=0.4,select_k=1024", or a policy object. Prompts of at most `select_k` tokens (of
             `budget`, for snapkv) are not pruned. The text "asl", alone or with a select_k, takes the other constants
@@ -78,7 +80,10 @@ class Llama(OnDevices, PrunedEvaluation):
 
     Pickling keeps the evaluated tokens and their KV cache, but not `on_progress`.
 
+    Without a `seed`, here or in a call, every answer is drawn anew; at temperature 0 that makes no difference.
+
     Raises:
+        TypeError: an argument that neither this class nor llama-cpp-python has.
         ValueError: a bad policy, a damaged calibration or one of the combinations above; a prompt that does not fit
             `n_ctx` (from the call that got it, with the numbers).
         BudgetError: a prompt or an answer that the budget cannot hold (a ValueError too).
@@ -105,7 +110,9 @@ class Llama(OnDevices, PrunedEvaluation):
         rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
-        model_path = str(default_model() if model_path is None else model_path)
+        check_names("Llama", kwargs, names_of(Llama.__init__, llama_cpp.Llama.__init__))
+        model_path = str(default_model() if model_path is None else Path(model_path).expanduser())
+        self._seeded = kwargs.get("seed") is not None
         self._policy, self.calibration = calibrated(kv_policy, model_path, calibration)
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
@@ -217,6 +224,7 @@ class Llama(OnDevices, PrunedEvaluation):
         on_page: Callable[[PageProgress], None] | None = None,
         read_timeout: float | None = SECONDS,
         allow_private: bool = False,
+        system: str = "",
     ) -> Document:
         """A document to ask questions of, made of files, of `text`, or of both, one after another.
 
@@ -230,6 +238,7 @@ class Llama(OnDevices, PrunedEvaluation):
             overflow: what to do about a question when the document does not fit `n_ctx`. "error": refuse it, with the
                 numbers; "sections": ask each section, and answer from the evidence of all.
             password: what opens files that are locked.
+            system: a system prompt for all questions: it stands before the document, whose state belongs to it.
             on_page: is called after each page of a file that has pages; what it raises ends the reading.
             read_timeout: seconds that may pass without a page, a chapter or a sheet being read. Files that are no
                 plain text are read in a process of their own, which may also take 1 GiB of memory beside the file.
@@ -244,7 +253,7 @@ class Llama(OnDevices, PrunedEvaluation):
             TypeError: something that cannot be read from.
         """
         reading = Reading(password, on_page, seconds=read_timeout, allow_private=allow_private)
-        return self.shelf.read(files, text, name, overflow, reading)
+        return self.shelf.read(files, text, name, overflow, reading, system)
 
     def open_document(self, path: str | os.PathLike[str]) -> Document:
         """A document as `Document.save` wrote it: it costs reading the file, not a prefill.

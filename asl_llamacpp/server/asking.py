@@ -11,9 +11,9 @@ from typing import Any
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from ..documents.answer import Answer
-from ..documents.chat_prompt import Turn
 from ..documents.document import ContextOverflow, Document
 from ..documents.history import fit_history
+from ..documents.turns import Turn
 from . import facts
 from .desk import Desk
 from .errors import APIError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..documents.chat_prompt import Turn
+from ..documents.turns import Turn
 from .errors import APIError
 from .requests import Message
 

@@ -11,9 +11,10 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter, Llava15ChatHandler
 from llama_fixtures import load
 
 from asl_llamacpp import Llama
-from asl_llamacpp.documents.chat_prompt import Turn, frame, has_chat_template
+from asl_llamacpp.documents.chat_prompt import frame, has_chat_template
 from asl_llamacpp.documents.query import Query, prompt_tokens
 from asl_llamacpp.documents.saved_document import template_hash
+from asl_llamacpp.documents.turns import Turn
 
 VOCAB: dict[str, Any] = {"kv_policy": "full", "vocab_only": True}
 

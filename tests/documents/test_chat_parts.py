@@ -12,10 +12,10 @@ import pytest
 from asl_llamacpp.cli.chat_commands import NAMES, is_command
 from asl_llamacpp.cli.chat_text import plain
 from asl_llamacpp.cli.commands.ask import passage_text
-from asl_llamacpp.documents.chat_prompt import Turn
 from asl_llamacpp.documents.document import ContextOverflow
 from asl_llamacpp.documents.evidence import Span
 from asl_llamacpp.documents.history import fit_history
+from asl_llamacpp.documents.turns import Turn
 from asl_llamacpp.llama.opening import DocumentSize, fit_context
 from asl_llamacpp.policies import parse_policy
 from asl_llamacpp.prefill.report import Progress
