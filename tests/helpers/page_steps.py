@@ -22,6 +22,17 @@ PAGES = "\f".join(
     for page, word in enumerate(("herring", "cod", "lobsters", "mackerel", "plaice", "turbot"), 1)
 )
 
+# the words of the text layer, half of which at least lie below a mark
+_UNDER = """number => {
+    const marks = [...document.querySelectorAll(`.page .mark[data-passage="${number}"]`)]
+        .map(mark => mark.getBoundingClientRect());
+    return [...document.querySelectorAll(".words span")].filter(span => {
+        const w = span.getBoundingClientRect();
+        return marks.some(m => Math.min(w.right, m.right) - Math.max(w.left, m.left) > w.width / 2
+            && Math.min(w.bottom, m.bottom) - Math.max(w.top, m.top) > w.height / 2);
+    }).map(span => span.textContent.trim()).join(" ");
+}"""
+
 
 def add(page: Page, name: str, text: str) -> None:
     """Choose a file of this name and text, and wait until it is shown."""
@@ -38,3 +49,9 @@ def ask(page: Page, question: str, done: bool = True) -> None:
     page.locator(".turn").nth(n).wait_for()
     if done:
         page.locator(".turn").nth(n).locator(".actions").wait_for()
+
+
+def words_under(page: Page, number: int) -> str:
+    """The words of the text layer that this passage's marks lie on; its page must be loaded."""
+    words: str = page.evaluate(_UNDER, number)
+    return words

@@ -48,17 +48,16 @@ def open_page(browser: Browser, mock: PageMock) -> Iterator[Open]:
     wrong: list[str] = []
     contexts = []
 
-    def open_one(beside: Page | None = None, width: int = 1280, **options: Any) -> Page:
+    def open_one(beside: Page | None = None, width: int = 1280, url: str = mock.url, **options: Any) -> Page:
         if beside is None:
-            contexts.append(
-                browser.new_context(viewport={"width": width, "height": 800}, reduced_motion="reduce", **options)
-            )
+            options |= {"viewport": {"width": width, "height": 800}, "reduced_motion": "reduce"}
+            contexts.append(browser.new_context(**options))
         page = (contexts[-1] if beside is None else beside.context).new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(10000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-        page.on("request", lambda one: wrong.append(one.url) if not one.url.startswith((mock.url, "blob:")) else None)
-        page.goto(mock.url)
+        page.on("request", lambda one: wrong.append(one.url) if not one.url.startswith((url, "blob:")) else None)
+        page.goto(url)
         page.wait_for_selector("html[data-ready]")
         return page
 

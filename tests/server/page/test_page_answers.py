@@ -32,9 +32,9 @@ def test_what_is_asked_of_the_server(page, mock):
     page.keyboard.press("Escape")
     ask(page, "And the ships?")
     first, second = mock.asked
-    assert first["only_from_document"] is True and "policy" not in first
+    assert first["only_from_document"] is False and "policy" not in first
     assert first["messages"] == [{"role": "user", "content": "What did the auditors object to?"}]
-    assert second["only_from_document"] is False
+    assert second["only_from_document"] is True
     assert (second["policy"], second["temperature"]) == ("asl:select_k=512", 0.7)
     assert [message["role"] for message in second["messages"]] == ["system", "user", "assistant", "user"]
     assert second["documents"] == list(mock.documents)

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from page_steps import PAGES, REPORT, add, ask
+from page_steps import PAGES, REPORT, add, ask, words_under
 
-# the words of the text layer, half of which at least lie below a mark
-UNDER = """number => {
-    const marks = [...document.querySelectorAll(`.page .mark[data-passage="${number}"]`)]
-        .map(mark => mark.getBoundingClientRect());
-    return [...document.querySelectorAll(".words span")].filter(span => {
-        const w = span.getBoundingClientRect();
-        return marks.some(m => Math.min(w.right, m.right) - Math.max(w.left, m.left) > w.width / 2
-            && Math.min(w.bottom, m.bottom) - Math.max(w.top, m.top) > w.height / 2);
-    }).map(span => span.textContent.trim()).join(" ");
-}"""
 IN_SIGHT = """selector => {
     const frame = document.getElementById("document-scroller").getBoundingClientRect();
     return [...document.querySelectorAll(selector)].some(e => {
@@ -41,7 +31,7 @@ def test_words_of_a_page_are_marked(page, mock):
     best = mock.evidence(document, "line about lobsters")[0]
     page.wait_for_selector(f"[data-page='{best['page']}'] .words span", state="attached")
     page.wait_for_function(IN_SIGHT, arg=".mark[data-passage='1']")
-    assert page.evaluate(UNDER, 1) == " ".join(best["text"].split())
+    assert words_under(page, 1) == " ".join(best["text"].split())
     assert best["page"] == 3
 
 

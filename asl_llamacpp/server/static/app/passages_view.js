@@ -8,8 +8,8 @@ const LONGEST = 260;
 /** How many passages of an answer are shown at first. */
 export const SHOWN = 4;
 
-/** `on`: {point(number or null), go(number), all()}. */
-export function passagesView(passages, on) {
+/** `all`: how many there were, `passages` being the best. `on`: {point(number or null), go(number), all()}. */
+export function passagesView(passages, all, on) {
     const id = newId("passages");
     const list = h("ol.passages", { "aria-labelledby": id });
     const draw = (n) => list.replaceChildren(...passages.slice(0, n).map((passage) => entry(passage, on)));
@@ -20,7 +20,8 @@ export function passagesView(passages, on) {
             onclick: () => {
                 draw(passages.length);
                 on.all();
-                more.remove();
+                if (all > passages.length) more.replaceWith(h("p.hint", {}, `These are the best ${passages.length} of ${all}.`));
+                else more.remove();
                 list.children[SHOWN].querySelector("button").focus();
             },
         }, `Show ${count(passages.length - SHOWN, "more passage")}`)

@@ -44,7 +44,8 @@ export class Prefill extends EventTarget {
             if (this.controller !== controller) return;
             this.error = isAbort(error) ? null : error;
             this.stoppedIds.add(id);
-            this.end(isAbort(error) ? "stopped" : "failed");
+            const gone = error.status === 404; // removed meanwhile, or a server that does not do this
+            this.end(gone ? "idle" : isAbort(error) ? "stopped" : "failed");
         }
     }
 

@@ -3,7 +3,7 @@
 const NAME = "asl:settings";
 
 const DEFAULTS = {
-    onlyFromDocument: true,
+    onlyFromDocument: false,
     remember: true,
     temperature: 0,
     maxTokens: 512,

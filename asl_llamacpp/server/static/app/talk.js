@@ -5,9 +5,11 @@ import { isAbort } from "./errors.js";
 import { events } from "./sse.js";
 import { TAB, dropTurn, forgetTurns, keepTurn, turnsOf, watchTurns } from "./talk_store.js";
 
+const PASSAGES = 24; // the best ones: more fill the browser's store, and nobody reads them
+
 /**
- * A turn: {id, question, answer, state, error, passages, bins, pruning, finish, tab}; `state` is "asking" until it is
- * "done", "stopped", "cut" (its page went away) or "failed". Events: "turns" (another list), "turn" (detail: a turn
+ * A turn: {id, question, answer, state, error, passages, nPassages, bins, pruning, finish, tab}; `state` is "asking"
+ * until it is "done", "stopped", "cut" (its page went away) or "failed". Events: "turns" (another list), "turn" (detail: a turn
  * that changed), "full" (this browser keeps no more).
  */
 export class Talk extends EventTarget {
@@ -135,7 +137,10 @@ function take(turn, event) {
         turn.progress = null;
     }
     if (choice?.finish_reason) turn.finish = choice.finish_reason;
-    if (event.evidence) turn.passages = event.evidence.map((passage, i) => ({ ...passage, number: i + 1 }));
+    if (event.evidence) {
+        turn.passages = event.evidence.slice(0, PASSAGES).map((passage, i) => ({ ...passage, number: i + 1 }));
+        turn.nPassages = event.evidence.length;
+    }
     if (event.attention) turn.bins = event.attention[0]?.bins.map((value) => Math.round(value * 1000) / 1000) ?? null;
     if (event.pruning) turn.pruning = { ...event.pruning, timings: event.timings };
 }

@@ -69,7 +69,7 @@ export class TurnView {
             const point = (number) => this.on.point(turn, number);
             const go = (number) => this.on.go(turn, number);
             const all = () => this.on.all(turn);
-            parts.push(passagesView(turn.passages, { point, go, all }));
+            parts.push(passagesView(turn.passages, turn.nPassages, { point, go, all }));
         }
         parts.push(this.actions(turn));
         return parts;
