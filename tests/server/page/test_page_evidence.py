@@ -36,11 +36,10 @@ def test_words_of_a_page_are_marked(page, mock):
 
 
 def test_pointing_highlights_and_pressing_scrolls(page):
-    add(page, "fish.pdf", PAGES)
-    ask(page, "turbot page herring")
+    add(page, "ships.pdf", "\f".join(f"The anchor of ship {i}.\n" + "Nothing else.\n" * 30 for i in range(1, 7)))
+    ask(page, "Which anchor?")
     page.click(".more")
-    page.wait_for_selector(".passage >> nth=20", state="attached")
-    far = page.locator(".passage", has_text="Page 6 has line 29")
+    far = page.locator(".passage", has_text="The anchor of ship 6.")
     number = far.get_attribute("data-passage")
     far.hover()
     assert {mark.get_attribute("data-passage") for mark in page.locator(".mark.active").all()} == {number}
@@ -50,6 +49,15 @@ def test_pointing_highlights_and_pressing_scrolls(page):
     assert page.input_value("#page-input") == "6"
     page.locator(f".mark-number[data-passage='{number}']").click()
     assert page.evaluate("() => document.activeElement.dataset.passage") == number
+
+
+def test_of_many_passages_the_best_are_shown(page):
+    add(page, "fish.pdf", PAGES)
+    ask(page, "about lobsters")
+    page.click(".more")
+    page.wait_for_selector("text=These are the best 24 of 174.")
+    assert page.locator(".passage").count() == 24
+    assert page.locator(".passage").nth(23).inner_text().split("\n")[1] == "Page 3 has line 24 about lobsters."
 
 
 def test_the_map_shows_where_the_attention_lay(page):

@@ -62,6 +62,7 @@ export class DocumentPane extends EventTarget {
     setHead(entry) {
         const ready = entry?.status === "ready";
         byId("document-title").textContent = entry?.name ?? "Document";
+        document.title = entry ? `${entry.name} – Ask your documents` : "Ask your documents";
         byId("document-about").textContent = entry ? aboutOf(entry) : "";
         byId("zoom").hidden = !(ready && entry.has_pictures);
         byId("page-form").hidden = true;
