@@ -13,6 +13,9 @@ from .html_tree import Element, Node
 from .markdown_table import markdown_table
 from .plain_text import clean
 
+LABEL = " label"
+"""An attribute that no HTML has: what stands before an item instead of what a browser would put there."""
+
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _APART = frozenset(
     {"p", "ul", "ol", "dl", "table", "blockquote", "pre", "figure", "fieldset", "hr", "section", "article"}
@@ -119,6 +122,11 @@ class _Walk:
 
     def _item(self, element: Element) -> None:
         self._blocks.gap(1)
+        if LABEL in element.attrs:
+            label_text = element.attrs[LABEL]
+            self._blocks.push(label_text + " ", " " * (len(label_text) - len(label_text.lstrip()) + 2))
+            self._inside(element, self._prefix_ends)
+            return
         one = self._lists[-1] if self._lists else _List(Element("ul"))
         label = item_label(one.element, element, one.count)
         one.count = label.number

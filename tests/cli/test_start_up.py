@@ -13,7 +13,7 @@ import asl_llamacpp
 from asl_llamacpp.engine.library import LIB_DIR
 
 FOR_OTHERS = {
-    *("matplotlib", "scipy", "statsmodels", "prompt_toolkit", "pypdfium2", "mammoth", "selectolax", "portalocker"),
+    *("matplotlib", "scipy", "statsmodels", "prompt_toolkit", "pypdfium2", "selectolax", "portalocker"),
     *("asl_llamacpp.documents", "asl_llamacpp.llama", "asl_llamacpp.prefill", "asl_llamacpp.evals"),
 }
 """Heavy modules, and those that only a prompt needs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from document_files import chapter, docx_bytes, docx_parts, epub_bytes, epub_parts, paragraph, zip_bytes
+from document_files import WORD, chapter, docx_bytes, docx_parts, epub_bytes, epub_parts, paragraph, zip_bytes
 
 from asl_llamacpp.sources import Source, archive, markup, read_source
 
@@ -124,6 +124,42 @@ def test_docx_headings_are_sections(tmp_path: Path) -> None:
         ("## Two", "Two"),
     ]
     assert read(tmp_path, docx_bytes(LETTER), "letter.txt").text == source.text  # told by its bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("upperLetter", ["A", "B", "C"]),
+        ("lowerRoman", ["i", "ii", "iii"]),
+        ("decimalZero", ["01", "02", "03"]),
+        ("ordinal", ["1st", "2nd", "3rd"]),
+        ("chicago", ["1", "2", "3"]),
+        ("none", ["", "", ""]),
+    ],
+)
+def test_numbers_of_word(kind: str, labels: list[str]) -> None:
+    from xml.etree.ElementTree import fromstring
+
+    from asl_llamacpp.sources.word.numbering import Numbering
+    from asl_llamacpp.sources.word.styles import Styles
+
+    level = f'<w:lvl w:ilvl="0"><w:numFmt w:val="{kind}"/><w:lvlText w:val="%1"/></w:lvl>'
+    numbers = f'<w:abstractNum w:abstractNumId="0">{level}</w:abstractNum>'
+    xml = fromstring(f'<w:x {WORD}>{numbers}<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num></w:x>')
+    numbering = Numbering(xml, Styles(None))
+    assert [numbering.label("1", 0) for _ in range(3)] == labels
+
+
+def test_notes_text_boxes_and_what_is_said_twice(tmp_path: Path) -> None:
+    note = '<w:r><w:footnoteReference w:id="2"/></w:r>'
+    box = f"<w:txbxContent>{paragraph('boxed')}</w:txbxContent>"
+    ways = f"<w:Choice>{box}</w:Choice><w:Fallback>{box}</w:Fallback>"
+    twice = f"<w:r><w:AlternateContent>{ways}</w:AlternateContent></w:r>"
+    body = paragraph("Rent").replace("</w:p>", f"{note}</w:p>")
+    parts = docx_parts(body + paragraph("Beside").replace("</w:p>", f"{twice}</w:p>"))
+    footnote = f'<w:footnote w:id="2">{paragraph("in coins")}</w:footnote>'
+    parts["word/footnotes.xml"] = f"<w:footnotes {WORD}>{footnote}</w:footnotes>"
+    assert read(tmp_path, zip_bytes(parts)).text == "Rent[1]\n\nBeside\n\nboxed\n\n[1] in coins"
 
 
 def test_an_empty_docx(tmp_path: Path) -> None:
