@@ -189,18 +189,17 @@ class Document:
 
     def attention(self, report: PrefillReport) -> Attention | None:
         """What a prefill of this document kept of it, and by which scores; None if it has none."""
-        if report.scores is None or report.n_prompt <= len(self.tokens) or report.scores_layer is None:
+        if report.shown is None or report.n_prompt <= len(self.tokens) or report.shown_layer is None:
             return None
         scores = np.zeros(self.n_tokens, dtype=np.float32)
-        shown = report.scores if report.added is None else np.maximum(report.added, 0)
-        seen = shown[self.n_head : len(self.tokens)]
+        seen = np.maximum(report.shown, 0)[self.n_head : len(self.tokens)]
         scores[: len(seen)] = seen
         kept = None
         if report.selected is not None:
             kept = np.zeros(report.n_prompt, dtype=bool)
             kept[report.selected] = True
             kept = kept[self.n_head : len(self.tokens)]
-        return Attention(self.content.parts, self.offsets, self.starts, scores, kept, report.scores_layer)
+        return Attention(self.content.parts, self.offsets, self.starts, scores, kept, report.shown_layer)
 
     @property
     def n_evaluated(self) -> int:

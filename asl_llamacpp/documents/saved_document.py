@@ -11,6 +11,7 @@ import numpy as np
 
 from ..files.asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
 from ..files.fingerprint import fingerprint
+from ..prefill.contrast import Found
 from ..prefill.document_state import DocumentState, LayerKV
 from ..sources import Heading, Mark, Source
 from .chat_prompt import document_tokens, has_chat_template
@@ -65,6 +66,7 @@ def save_document(llm: Any, document: Document, state: DocumentState, path: str 
         if source not in sources:
             sources.append(source)
         parts.append([sources.index(source), part.start_in_document, part.start_in_source, part.length])
+    neutral = {} if document.entry is None else document.entry.neutral
     header = {
         "kind": "document",
         "name": document.name,
@@ -85,16 +87,18 @@ def save_document(llm: Any, document: Document, state: DocumentState, path: str 
             for source in sources
         ],
         "first": [layer.first for layer in state.layers],
+        "neutral": list(neutral),
     }
     arrays: dict[str, Any] = {"tokens": state.tokens}
     for il, layer in enumerate(state.layers):
         arrays |= {f"k.{il}": layer.k, f"v.{il}": layer.v}
     if state.hidden is not None:
         arrays["hidden"] = state.hidden
+    arrays |= {f"neutral.{i}": scores for i, scores in enumerate(neutral.values())}
     return write_document_file(path, header, arrays)
 
 
-def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState]:
+def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState, Found]:
     """See `Llama.open_document`; the document is not registered yet."""
     file = open_document_file(path)
     try:
@@ -104,14 +108,14 @@ def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState]:
             saved, own = ({name: values[name] for name in _OF_TEXT} for values in (saved, own))
         check_matches(saved, own, path)
         name, content = saved_content(file)
-        state = _state(llm, file)
+        state, neutral = _state(llm, file)
         n_head = int(file.header["n_head"])
         if state.tokens[max(n_head, 0) :].tolist() != document_tokens(llm, content.text):
             raise DocumentFileError(f"{path} holds the tokens of another text: read the document anew")
         document = Document(llm, content, name, (state.tokens.tolist(), n_head))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise DocumentFileError(f"{path} is not a saved document that this version understands: {error!r}") from None
-    return document, state
+    return document, state, neutral
 
 
 def saved_content(file: DocumentFile) -> tuple[str, DocumentText]:
@@ -137,8 +141,11 @@ def _source(saved: Any) -> Source:
     )
 
 
-def _state(llm: Any, file: DocumentFile) -> DocumentState:
-    """The arrays, in the shapes that this context has; DocumentFileError if they have others."""
+def _state(llm: Any, file: DocumentFile) -> tuple[DocumentState, Found]:
+    """The arrays, in the shapes that this context has, and what a turn that asks nothing looks at.
+
+    DocumentFileError if they have others.
+    """
     arrays, firsts = file.arrays, file.header["first"]
     names = {f"{kind}.{il}" for il in range(len(firsts)) for kind in "kv"}
     n, n_layer = len(arrays["tokens"]), llama_cpp.llama_model_n_layer(llm._model.model)
@@ -148,10 +155,13 @@ def _state(llm: Any, file: DocumentFile) -> DocumentState:
     for il, first in enumerate(firsts):
         if llm.shelf.kv_shape is not None:
             shapes[f"k.{il}"], shapes[f"v.{il}"] = ((n - first, size) for size in llm.shelf.kv_shape.row_bytes(il))
+    kinds = file.header.get("neutral", [])  # earlier files have none
+    shapes |= {f"neutral.{i}": (n,) for i in range(len(kinds))}
     fits = 0 < len(firsts) <= n_layer and arrays.keys() == names | {"tokens", *shapes} and min(firsts) >= 0
     fits = fits and all(arrays[name].shape == shape for name, shape in shapes.items())
     tokens = np.array(arrays["tokens"], dtype=np.int32)
     if not fits or not ((tokens >= 0) & (tokens < llm.n_vocab())).all():
         raise DocumentFileError(f"{file.path} does not hold a document of this model: read the document anew")
     layers = [LayerKV(int(first), arrays[f"k.{il}"], arrays[f"v.{il}"]) for il, first in enumerate(firsts)]
-    return DocumentState(tokens, layers, arrays.get("hidden"))
+    state = DocumentState(tokens, layers, arrays.get("hidden"))
+    return state, {str(kind): arrays[f"neutral.{i}"] for i, kind in enumerate(kinds)}

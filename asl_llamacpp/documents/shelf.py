@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..budget.kv_shape import KVShape, state_bytes
 from ..budget.text import BudgetError, size_text
+from ..prefill.contrast import Found
 from ..prefill.document_state import DocumentState
 from ..sources import AS_IS, Reading, Source, text_source
 from ..sources.gathering import read_all
@@ -77,11 +78,14 @@ class Shelf:
 
     # ---- for documents ---------------------------------------------------------------------------------------------
 
-    def register(self, document: Document, state: DocumentState | None = None) -> Document:
+    def register(
+        self, document: Document, state: DocumentState | None = None, neutral: Found | None = None
+    ) -> Document:
         """Let prompts that begin with this document use its state."""
         cache = self._llm.pruned_cache
         if cache is not None:
             document.entry = cache.store.add(document.tokens.tolist(), document.name, state)
+            document.entry.neutral.update(neutral or {})
         return document
 
     def forget(self, document: Document) -> None:

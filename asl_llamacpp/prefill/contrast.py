@@ -2,68 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
 
 from ..engine.binding import Engine
+from ..engine.kinds import Reduction
 from ..selection.arrays import Floats
-from ..selection.contrast import less, neutral_scores
-from ..selection.heads import has_say, set_scores
-from ..selection.parameters import Heads
+from ..selection.contrast import neutral_scores
+from ..selection.reduced import part
+
+Found = dict[str, Floats]
+"""By layer and kind of the scores, see `Contrast.key`: float32 [n_seen]."""
 
 
 @dataclass(frozen=True)
 class Contrast:
     """`tokens`, which follow the prompt's first `n_seen` in the place of the rest.
 
-    found  neutral scores that are there already, by n_seen and layer; more are added. Those of a document that has run
-           through all layers are the same whatever is asked
+    found  neutral scores that are there already; more are added. Those of a document are the same whatever is asked
     """
 
     n_seen: int
     tokens: Sequence[int]
-    found: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    found: Found = field(default_factory=dict)
+
+    @cached_property
+    def _of_tokens(self) -> str:
+        return f"{zlib.crc32(np.asarray(self.tokens, dtype=np.int32).tobytes()):08x}"
+
+    def key(self, il: int, want: Reduction, kernel: int) -> str:
+        """What tells the scores of layer `il` from others: the tokens, and how they are pooled and combined."""
+        heads = "+".join(map(str, want.heads)) or "all"
+        kind = "products" if want.products else "attention"
+        return f"{il} {want.combining} {heads} {kind} {kernel} {self.n_seen} {self._of_tokens}"
 
 
 class Contrasting:
     """A contrast during one prefill."""
 
-    def __init__(self, engine: Engine, contrast: Contrast, window: int, kernel: int, heads: Heads) -> None:
-        self.engine, self.contrast = engine, contrast
-        self.window, self.kernel, self.heads = window, kernel, heads
-        self._latest: tuple[int, Floats, Floats] | None = None
-        self._only: int | None = None
+    def __init__(self, engine: Engine, contrast: Contrast, window: int, kernel: int) -> None:
+        self.engine, self.contrast, self.kernel = engine, contrast, kernel
+        self._share = np.float32(window / len(contrast.tokens))
 
-    def begin(self, only: int | None) -> None:
-        """After `Engine.begin` or `Engine.resume`; `only`: the one layer that will be looked at, if no other will be.
+    def begin(self, wanted: Iterable[tuple[int, Reduction]]) -> None:
+        """After `Engine.begin` or `Engine.resume`; `wanted`: all that may be looked at, by layer.
 
-        If that layer's scores are there nothing runs beside the prompt.
+        If all of it is there nothing runs beside the prompt.
         """
-        self._only = only
-        if only is None or (self.contrast.n_seen, only) not in self.contrast.found:
+        if any(self.contrast.key(il, want, self.kernel) not in self.contrast.found for il, want in wanted):
             self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
 
-    def look(self, il: int) -> Floats | None:
-        """The neutral scores at layer `il` of the last run, float32 [n_seen]; None where no chosen head lies."""
-        if not has_say(self.heads, il):
-            return None
-        key = self.contrast.n_seen, il
-        neutral = self.contrast.found.get(key) if il == self._only else None
+    def look(self, il: int, asked: Reduction, want: Reduction) -> Floats:
+        """The neutral scores at layer `il` of the last run, which was `asked` for its scores: float32 [n_seen]."""
+        key = self.contrast.key(il, want, self.kernel)
+        neutral = self.contrast.found.get(key)
         if neutral is None:
-            share = self.window / len(self.contrast.tokens)
-            neutral = neutral_scores(self.engine.contrast_scores(il), self.kernel, self.heads, share, il)
-        if il == self._only:
-            self.contrast.found[key] = neutral
-        self._latest = il, self.engine.scores(il), neutral
-        return neutral
-
-    @property
-    def added(self) -> Floats | None:
-        """What the question adds to the contrast's attention at the latest layer that was looked at.
-
-        float32 [n_prompt - window]; None before any was.
-        """
-        if self._latest is None:
-            return None
-        il, sums, neutral = self._latest
-        return less(set_scores(sums, self.window, self.kernel, self.heads, il), neutral)
+            sums = part(self.engine.contrast_scores(il), asked, want, 0)
+            neutral = self.contrast.found[key] = neutral_scores(sums, self.kernel, "sum", 1.0)
+        return neutral * self._share

@@ -20,7 +20,7 @@ class Known:
 class Keep:
     """State of the first `n` tokens to keep for other prompts: held by the engine, or copied by `copier`. 0: none.
 
-    `watch`: the layer whose scores are wanted if nothing is selected, for the evidence.
+    `watch`: the layer whose scores its passages are to be ranked by, see `Shown`; None: none will be shown.
     """
 
     n: int = 0

@@ -11,16 +11,17 @@ from ..engine.binding import MAX_SCORED, Engine
 from ..engine.kinds import Reduction
 from ..policies import Policy
 from ..policies.answers import Prompt
-from ..selection.arrays import Floats, Ints
+from ..selection.arrays import Ints
 from ..selection.compression import kept_cells, window_cells
 from ..selection.rule import Decision
-from ..selection.scores import token_scores
 from ..selection.selectors import NoSelection
 from .contrast import Contrast, Contrasting
 from .describe import describe
 from .keeping import keeping_of
 from .known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
+from .looking import Looking
 from .report import OnProgress, PrefillReport, Progress
+from .shown import Shown
 
 
 class _Prefill:
@@ -40,6 +41,7 @@ class _Prefill:
         by_host: bool,
     ) -> None:
         self.engine, self.policy, self.tokens = engine, policy, tokens
+        self.resolved = policy.resolve(engine.info().n_layer)
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
         self.known, self.document = known, document
         self.layers = [engine.layer(il) for il in range(engine.info().n_layer)]
@@ -59,13 +61,15 @@ class _Prefill:
         self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
-        watched = [il for il in scored if document.watch is not None and il <= document.watch]
         self.pruned_after: int | None = None
-        self.watch = watched[-1] if watched and not self.selector.prunes else None
-        self.watched: Floats | None = None
-        self.contrasting: Contrasting | None = None
-        if contrast is not None and (self.selector.prunes or self.watch is not None):
-            self.contrasting = Contrasting(engine, contrast, self.window, self.kernel, policy.heads)
+        products = self.selector.prunes and self.selector.reduction(0).products
+        shown = None
+        if document.watch is not None and scored:
+            shown = Shown(self.resolved, scored, document.watch, self.window, products)
+        contrasting = None
+        if contrast is not None and (self.selector.prunes or shown is not None):
+            contrasting = Contrasting(engine, contrast, self.window, self.kernel)
+        self.looking = Looking(engine, self.resolved, self.selector, scored, self.window, shown, contrasting)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -105,9 +109,7 @@ class _Prefill:
             return None
         if self.compresses:
             return Reduction(products=self.selector.reduction(il).products)
-        if self.selector.needs_scores(il):
-            return self.selector.reduction(il)
-        return Reduction("sum") if il == self.watch else None
+        return self.looking.wanted(il, self.phase == "shallow")
 
     def next_end(self) -> int:
         """Where the next run of layers ends."""
@@ -136,25 +138,15 @@ class _Prefill:
                 self.known.state.put(self.engine, begin, self.known.n)
             self.engine.run(begin, end, wanted)
         self.il = end
-        if self.watch is not None and begin <= self.watch < end:
-            self.watched = token_scores(self.engine.scores(self.watch), self.window, self.kernel)
-            self.neutral(self.watch)
         if self.phase == "shallow" and not self.layers[begin].is_swa:
             self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
         decision = None
         with self.timed("selection"):
-            for il in range(begin, end) if self.decides else ():
-                if decision is None and self.selector.needs_scores(il):
-                    decision = self.selector.observe(il, self.engine.scores(il), self.neutral(il))
-                elif decision is None:
-                    decision = self.selector.observe(il)
+            for il in range(begin, end):
+                decision = self.looking.look(il, wanted.get(il), self.phase == "shallow") or decision
         if end == begin + 1 and not self.layers[begin].is_swa:
             self.shrink(begin)
         return decision
-
-    def neutral(self, il: int) -> Floats | None:
-        """What a turn that asks nothing looks at in layer `il`, which has just run; None without a contrast."""
-        return None if self.contrasting is None else self.contrasting.look(il)
 
     def shrink(self, il: int) -> None:
         """Compress layer `il`, which has just run, to the budget; or to its window, if nothing of it will be used.
@@ -216,8 +208,7 @@ class _Prefill:
                 hidden = known.state.hidden
                 self.engine.restore(tokens[: known.n], known.il, None if hidden is None else hidden[: known.n])
             self.engine.resume(known.n, tokens[known.n :], self.window, self.headroom)
-        if self.contrasting is not None:
-            self.contrasting.begin(self.watch if known.il == len(self.layers) else None)
+        self.looking.begin()
 
     def run(self) -> Decision | None:
         """Run all layers; the decision that was acted on.
@@ -267,7 +258,7 @@ def prefill(
         document: first tokens whose state is to be kept as it is at the selection layer, or after the last one. The
             engine cannot hold them if layers are compressed, run twice, or keep a ring of cells: then give a copier.
         contrast: a turn that asks nothing, at least `known.n` tokens behind the beginning. It changes the selection
-            only if the policy says so, and is what the report's `added` is told against.
+            only if the policy says so, and what a document's passages are ranked by.
         by_host: if only the selected cells are to stay (the policy's `keep`), layers wait for the selection on the
             host, so that one at a time is on the device as a whole. What is known must not be held by the engine then.
 
@@ -299,7 +290,9 @@ def prefill(
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds
-    report.added = None if state.contrasting is None else state.contrasting.added
+    if state.looking.shown is not None:
+        shown = state.looking.shown
+        report.shown, report.shown_layer, report.contrasted = shown.scores, shown.layer, shown.contrasted
     if decision is not None:
         report.selection_layer = state.pruned_after
         report.forced = decision.forced
@@ -308,8 +301,6 @@ def prefill(
         if state.pruned_after != decision.layer:
             report.reason += f", by the scores of layer {decision.layer}: the document had run on before"
         report.position_shift = len(tokens) - len(decision.positions) if policy.two_passes else 0
-    elif state.watched is not None:
-        report.scores, report.scores_layer = state.watched, state.watch
     elif state.selector.decision is not None:
         report.reason += "; but that is the last layer, and nothing deeper is left to prune"
     return report

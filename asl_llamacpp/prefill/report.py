@@ -49,11 +49,12 @@ class PrefillReport:
                        scores_layer, summed over the heads, or heads and layers combined as the policy says (for
                        gemfilter inner products with the last token's query, [n_prompt - 1]); None: nothing
                        was selected. Not part of `to_dict`
-    added              float32 [n_prompt - window], at the latest layer that was looked at: by how much the window's
-                       attention exceeds that of a turn that asks nothing; None: none ran beside the prompt. Not part of
-                       `to_dict`
-    scores_layer       the layer whose scores decided: the selection layer, or one before it if a document had run on;
-                       for a document of which nothing was pruned, the layer that was looked at
+    scores_layer       the layer whose scores decided: the selection layer, or one before it if a document had run on
+    shown              float32 [n_prompt - window], what a document's passages are ranked by: the window's attention,
+                       summed over the heads of shown_layer, or over the chosen ones up to it; None: not a document, or
+                       no layer gives scores. Not part of `to_dict`
+    shown_layer        the (deepest) layer of these
+    contrasted         a turn that asks nothing was subtracted from them
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
     keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
@@ -80,8 +81,10 @@ class PrefillReport:
     forced: bool = False
     selected: NDArray[np.int32] | None = None
     scores: NDArray[np.float32] | None = None
-    added: NDArray[np.float32] | None = None
     scores_layer: int | None = None
+    shown: NDArray[np.float32] | None = None
+    shown_layer: int | None = None
+    contrasted: bool = False
     relative_variance: dict[int, float] = field(default_factory=dict)
     tau: float | None = None
     keep: int | None = None
@@ -107,7 +110,7 @@ class PrefillReport:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
         values = asdict(self)
         selected = values.pop("selected")
-        for name in ("scores", "added"):
+        for name in ("scores", "shown"):
             del values[name]
         values["n_selected"] = self.n_selected
         values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}

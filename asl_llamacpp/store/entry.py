@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..prefill.contrast import Found
 from ..prefill.document_state import DocumentState
-from ..selection.arrays import Floats, Ints
+from ..selection.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Entry:
     on_file: bool = False
     parked: int | None = None
     parked_il: int = 0
-    neutral: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    neutral: Found = field(default_factory=dict)
     told: bool = False
 
 

@@ -26,6 +26,9 @@ from .entry import Entry
 from .neutral import contrast_behind
 from .store import DocumentStore
 
+SHOWN_AT = 0.6
+"""Share of the layers after which the passages of a document are ranked: the layer that does it best lies there."""
+
 HEADROOM = 256
 """KV cells per layer reserved for the answer at least when a prefill begins; more are added while decoding."""
 
@@ -180,7 +183,7 @@ class PrunedCache:
             known = store.known(entry, min(common, n_free), deepest)
         n_kept, watch = n_free, None
         if entry is not None and entry.pinned:
-            n_kept, watch = common, round(0.75 * n_layer)
+            n_kept, watch = common, round(SHOWN_AT * n_layer)
         elif store.min_tokens is None or n_free < store.min_tokens:
             n_kept = 0
         elif entry is not None and common < len(entry.tokens):

@@ -77,7 +77,7 @@ def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None
                     found["kept"][key] = float(np.isin(sample.evidence, positions).mean())
                     if document is not None and share == LISTED_SHARE:
                         report = PrefillReport(key, n, prompt.n_layer, layer, selected=positions, scores=scores)
-                        report.scores_layer, report.added = layer, scores if contrast else None
+                        report.shown, report.shown_layer, report.contrasted = scores, layer, contrast
                         found["ranks"][key], found["passages"][key] = rank(document, sample, report)
     return found
 

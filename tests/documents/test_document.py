@@ -127,7 +127,7 @@ def test_evidence(llm: Llama, document: Document) -> None:
         assert source.text[span.start : span.end] == span.text and span.source == "valley"
     assert any("48213" in span.text for span in spans[:3])
     assert answer.evidence_note.startswith("The model was allowed to see these passages in its deeper layers")
-    assert answer.report.scores is not None and len(answer.report.scores) == answer.report.n_prompt - 16
+    assert answer.report.shown is not None and len(answer.report.shown) == answer.report.n_prompt - 16
 
 
 def test_a_heat_map(tmp_path: Path, document: Document) -> None:
@@ -146,7 +146,7 @@ def test_where_nothing_is_pruned_there_is_evidence_too() -> None:
     document = llm.read(text=TEXT)
     first = document.ask(QUESTIONS[0], max_tokens=8)
     answer = document.ask(QUESTIONS[1], max_tokens=3)
-    assert answer.report.selection_layer is None and answer.report.scores_layer == 22
+    assert answer.report.selection_layer is None and answer.report.shown_layer == 18
     assert answer.report.reused == answer.report.n_prompt - 32 < len(document.tokens)  # the window reaches into it
     assert any("pass key" in span.text for span in first.evidence[:3])
     assert first.evidence_note.startswith("Nothing was pruned: the model saw the whole text")

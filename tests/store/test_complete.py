@@ -222,8 +222,8 @@ def test_evidence_and_heat_map(tmp_path: Path) -> None:
     document = read(load())
     document.complete()
     answer = document.ask(QUESTIONS[0], max_tokens=1)
-    assert answer.report.scores_layer == 22 and answer.evidence
-    added = answer.report.added
+    assert answer.report.shown_layer == SELECTED_AFTER and answer.evidence
+    added = answer.report.shown
     assert added is not None and len(added) == answer.report.n_prompt - 16
     answer.save_heat_map(tmp_path / "map.html")
     assert QUESTIONS[0] in (tmp_path / "map.html").read_text()
@@ -241,8 +241,8 @@ def test_what_any_question_looks_at_is_looked_at_once(monkeypatch: pytest.Monkey
     first = document.ask(QUESTIONS[0], max_tokens=1).report
     other = document.ask(QUESTIONS[1], max_tokens=1).report
     again = document.ask(QUESTIONS[0], max_tokens=1).report
-    assert len(seen) == 1 and other.added is not None
-    np.testing.assert_array_equal(again.added, first.added)
+    assert len(seen) == 1 and other.contrasted
+    np.testing.assert_array_equal(again.shown, first.shown)
 
 
 @pytest.mark.parametrize("model", ["tiny-gemma2", "tiny-gpt-oss"])
