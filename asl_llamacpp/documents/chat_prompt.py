@@ -11,6 +11,7 @@ from typing import Any
 from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
 
 from . import reasoning
+from .rendering import render
 from .thinking import handler_with
 from .turns import Turn, turns_of
 
@@ -103,8 +104,8 @@ def frame(
         if i + 1 < len(turns):
             said.append(turn.answer.strip())
             messages.append({"role": "assistant", "content": _said(len(said) - 1)})
-    text, add_bos, stop = _render(llm, messages, thinking)
-    start, place, after = text.partition(_PLACE)
+    rendered = render(llm, messages, None if thinking is None else handler_with(llm, thinking))
+    start, place, after = rendered.text.partition(_PLACE)
     head = [(start, True)]
     if system:
         start, found, end = start.partition(_SYSTEM)
@@ -116,7 +117,8 @@ def frame(
         place = place and found
     if not place:
         raise ValueError("the model's chat template changes the text of messages: a document cannot be put into it")
-    return Frame(head, [*pieces, (after, True)], add_bos, stop, after.rstrip().endswith(reasoning.START))
+    thinks = after.rstrip().endswith(reasoning.START)
+    return Frame(head, [*pieces, (after, True)], rendered.add_bos, rendered.stop, thinks)
 
 
 class NeutralTurn:
@@ -143,46 +145,3 @@ class NeutralTurn:
 
 def _said(i: int) -> str:
     return f"<<what was said stands here, {i}>>"
-
-
-class _Rendered(Exception):
-    def __init__(self, prompt: Any, options: dict[str, Any]) -> None:
-        self.prompt, self.options = prompt, options
-
-
-def _render(llm: Any, messages: list[dict[str, str]], thinking: bool | None) -> tuple[str, bool, list[str]]:
-    """The text that the chat handler makes of `messages`, whether it wants a first token, and its stop texts.
-
-    Taken from the handler itself, at the moment when it tokenizes its prompt and hands that on: whatever template and
-    special tokens it chose are in it.
-    """
-    seen: list[tuple[list[int], str, bool]] = []
-    tokenize = llm.tokenize
-
-    def watch(text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        tokens: list[int] = tokenize(text, add_bos, special)
-        seen.append((tokens, text.decode(errors="replace"), add_bos))
-        return tokens
-
-    def intercept(prompt: Any = None, **options: Any) -> None:
-        raise _Rendered(prompt, options)
-
-    handler = llm.chat_handler
-    switched = handler if thinking is None else handler_with(llm, thinking)
-    llm.tokenize, llm.create_completion = watch, intercept
-    try:
-        llm.chat_handler = switched
-        llm.create_chat_completion(messages=messages)
-    except _Rendered as rendered:
-        stop = rendered.options.get("stop") or []
-        for tokens, text, add_bos in seen:
-            if tokens is rendered.prompt:
-                return text, add_bos, [stop] if isinstance(stop, str) else list(stop)
-        if isinstance(rendered.prompt, str):
-            return rendered.prompt, True, [stop] if isinstance(stop, str) else list(stop)
-    except Exception as error:  # templates are programs, and refuse in their own ways
-        raise ValueError(f"the model's chat template cannot render the prompt: {error}") from error
-    finally:
-        llm.chat_handler = handler
-        del llm.tokenize, llm.create_completion
-    raise ValueError("the model's chat handler makes no plain text prompt, so its tokens cannot be counted")

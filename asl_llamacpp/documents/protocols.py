@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..engine.turn import Turn
 from ..policies import Policy
 from ..prefill.report import OnProgress, PrefillReport
 from ..store.entry import KnownDocument
@@ -53,6 +54,7 @@ class Model(Protocol):
     n_tokens         tokens that the context has evaluated
     n_prompts        prompts that it has evaluated so far: a stream that sees it change has lost its context
     pruned_cache     None under kv_policy="full"
+    turn             who uses the context
     fallback_format  the chat format that llama-cpp-python takes where neither the model's file nor the caller has one
     """
 
@@ -61,6 +63,7 @@ class Model(Protocol):
     last_prefill: PrefillReport | None
     on_progress: OnProgress | None
     pruned_cache: PrunedCache | None
+    turn: Turn
     fallback_format: str | None
 
     @property

@@ -43,7 +43,11 @@ class SectionedDocument(Document):
         room = self._llm.n_ctx() - self.n_head - n_around - max_tokens
         if room < 2 * SECTION_TOKENS:
             self._check_room(n_around, max_tokens)
-        ranges, reports = self._evidence(question, history, room)
+        with self._llm.turn.hold():
+            return self._answer_sections(asked, room)
+
+    def _answer_sections(self, asked: Question, room: int) -> AnswerStream:
+        ranges, reports = self._evidence(asked.text, asked.history, room)
         union = cut_out(self.content, ranges, GAP)
         if self._union is not None:
             self._union.close()

@@ -68,7 +68,7 @@ class Shelf:
     def known(self) -> list[KnownDocument]:
         """See `Llama.documents`."""
         cache = self._llm.pruned_cache
-        return [] if cache is None else cache.store.infos()
+        return [] if cache is None else self._llm.turn.poll(cache.store.infos, cache.store.last_infos)
 
     @property
     def kv_shape(self) -> KVShape | None:
@@ -84,35 +84,43 @@ class Shelf:
         """Let prompts that begin with this document use its state."""
         cache = self._llm.pruned_cache
         if cache is not None:
-            document.entry = cache.store.add(document.tokens.tolist(), document.name, state)
-            document.entry.neutral.update(neutral or {})
+            with self._llm.turn.hold(beside=True):
+                document.entry = cache.store.add(document.tokens.tolist(), document.name, state)
+                document.entry.neutral.update(neutral or {})
         return document
 
     def forget(self, document: Document) -> None:
         """Drop its state."""
-        entry, document.entry = document.entry, None
         cache = self._llm.pruned_cache
-        if cache is not None and entry is not None:
-            cache.store.remove(entry)
+        if cache is None or document.entry is None:
+            return
+        with self._llm.turn.hold(beside=True):
+            entry, document.entry = document.entry, None
+            if entry is not None:
+                cache.store.remove(entry)
 
     def state(self, document: Document) -> KnownDocument | None:
         """Where its state is; None: none is kept."""
-        cache = self._llm.pruned_cache
-        return None if cache is None or document.entry is None else cache.store.info(document.entry)
+        cache, entry = self._llm.pruned_cache, document.entry
+        if cache is None or entry is None:
+            return None
+        return self._llm.turn.poll(lambda: cache.store.info(entry), cache.store.last_info(entry))
 
     def prefill(self, document: Document) -> None:
         """Run it through the layers that every question needs."""
         cache = self._llm.pruned_cache
         if cache is not None and document.entry is not None:
-            self._llm.reset()
-            cache.read_ahead(document.entry, self._llm.on_progress)
+            with self._llm.turn.hold():
+                self._llm.reset()
+                cache.read_ahead(document.entry, self._llm.on_progress)
 
     def complete(self, document: Document) -> None:
         """Carry it through all layers."""
         cache = self._llm.pruned_cache
         if cache is not None and document.entry is not None:
-            self._llm.reset()
-            cache.complete(document.entry, self._llm.on_progress)
+            with self._llm.turn.hold():
+                self._llm.reset()
+                cache.complete(document.entry, self._llm.on_progress)
 
     def export(self, document: Document) -> DocumentState:
         """Its state on the host, after a prefill if there is none yet."""
@@ -121,14 +129,16 @@ class Shelf:
             raise ValueError(
                 "there is no state to save: the document was closed, or kv_policy='full', which keeps none, is in use"
             )
-        self._llm.reset()
-        if cache.store.layers(entry) == 0 or not cache.store.is_whole(entry):
-            self.prefill(document)
-        return cache.store.export(entry)
+        with self._llm.turn.hold():
+            self._llm.reset()
+            if cache.store.layers(entry) == 0 or not cache.store.is_whole(entry):
+                self.prefill(document)
+            return cache.store.export(entry)
 
     def save(self, document: Document, path: str | Path) -> int:
         """See `Document.save`."""
-        return save_document(self._llm, document, self.export(document), path)
+        with self._llm.turn.hold():  # the state may be a view of what the next prompt changes
+            return save_document(self._llm, document, self.export(document), path)
 
     def needs(self, document: Document) -> dict[str, str]:
         """What a question about the document will use, in words, by name."""

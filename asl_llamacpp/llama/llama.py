@@ -34,10 +34,15 @@ from ..store.store import DocumentStore
 from . import pickled, state
 from .evaluation import PrunedEvaluation
 from .generation import Closed
+from .one_at_a_time import OneAtATime
 
 
-class Llama(OnDevices, PrunedEvaluation):
+class Llama(OnDevices, OneAtATime, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
+
+    Any thread may use it: calls wait for their turn, in the order in which they came. A stream has the turn from its
+    first piece until it ends or is closed; a call in the same thread meanwhile is a RuntimeError, since it would wait
+    for itself. `last_prefill`, `documents`, `Document.state` and other facts are told at once, as they were last.
 
     Args (beside those of `llama_cpp.Llama`, which keep their meaning):
         model_path: a GGUF file, ~ being the home folder; None: SmolLM2-135M-Instruct, if its wheel is installed.
@@ -179,6 +184,13 @@ class Llama(OnDevices, PrunedEvaluation):
 
     def close(self) -> None:
         """Free the model and the context. ValueError while a prefill runs: not from `on_progress`."""
+        with self.turn.hold(beside=True):
+            self._free()
+
+    def __del__(self) -> None:
+        self._free()  # nobody can have the turn any more
+
+    def _free(self) -> None:
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None and engine.running:
             raise ValueError("a prefill is running: raise an exception to stop it, and close the object afterwards")
@@ -279,7 +291,8 @@ class Llama(OnDevices, PrunedEvaluation):
 
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
-        return state.save(self)
+        with self.turn.hold(beside=True):
+            return state.save(self)
 
     def load_state(self, saved: llama_cpp.LlamaState) -> None:
         """Restore a state that this policy, model and build saved; the parent's own states are refused.
@@ -289,7 +302,8 @@ class Llama(OnDevices, PrunedEvaluation):
             ValueError: it holds more tokens than n_ctx; nothing was changed.
             RuntimeError: the data is damaged; the object is then empty and usable.
         """
-        state.load(self, saved)
+        with self.turn.hold():
+            state.load(self, saved)
 
     def __getstate__(self) -> dict[str, Any]:
         return pickled.values_of(self, super().__getstate__())  # type: ignore[no-untyped-call]

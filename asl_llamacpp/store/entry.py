@@ -39,6 +39,7 @@ class Entry:
     pinned: it was read, so these tokens are the document; otherwise what prompts turn out to share
     neutral: what a turn that asks nothing looks at, see `Contrast.found`
     told: that its state is larger than the limit
+    last_info: what was last told of it
     """
 
     tokens: Ints
@@ -50,6 +51,7 @@ class Entry:
     parked_il: int = 0
     neutral: Found = field(default_factory=dict)
     told: bool = False
+    last_info: KnownDocument | None = None
 
 
 class Compared:

@@ -243,12 +243,27 @@ class DocumentStore:
             self._shrink(entry)
         else:
             self._active = entry
+        self.info(entry)
 
     def infos(self) -> list[KnownDocument]:
         """All documents, the one used last first."""
         return [self.info(entry) for entry in reversed(self.entries)]
 
+    def last_info(self, entry: Entry) -> KnownDocument:
+        """As `info` had it when it was last asked: nothing is looked at, so any thread may call it at any time."""
+        return entry.last_info or KnownDocument(entry.name, len(entry.tokens), 0, len(self.shape.layers), 0, None)
+
+    @property
+    def last_infos(self) -> list[KnownDocument]:
+        """As `infos`, of `last_info`."""
+        return [self.last_info(entry) for entry in reversed(list(self.entries))]
+
     def info(self, entry: Entry) -> KnownDocument:
+        """Where a document's state is, and how large."""
+        entry.last_info = self._info(entry)
+        return entry.last_info
+
+    def _info(self, entry: Entry) -> KnownDocument:
         il = self.layers(entry)
         place: str | None = None
         if entry is self.active:
