@@ -13,7 +13,7 @@ from asl_llamacpp.sources import read_source
 
 def test_there_are_many_of_each() -> None:
     names = [case.name for case in corpus()]
-    assert len(set(names)) == len(names) >= 40
+    assert len(set(names)) == len(names) >= 80
 
 
 @pytest.mark.parametrize("case", corpus(), ids=lambda case: case.name)

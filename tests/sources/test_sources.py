@@ -33,6 +33,23 @@ def test_text_with_and_without_byte_order_mark(tmp_path: Path, encoding: str) ->
     assert read_document(write(tmp_path, TEXT.encode(encoding))) == TEXT
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Der Käufer zahlt 5 € für die Größe „L“ – sofort.",
+        "L\u2019été, le garçon a reçu un cœur…",
+        "¿Cuánto cuesta el año? Veintitrés niños.",
+        "O preço não é só teu, coração.",
+        "Så är det på ön, sade hon.",
+        "It\u2019s a \u201cplain\u201d text \u2014 with 12 m² of quotes.",
+    ],
+)
+def test_windows_1252_is_read_where_it_is_plain(tmp_path: Path, text: str) -> None:
+    source = read_source(write(tmp_path, text.encode("cp1252")))
+    assert source.text == text
+    assert source.warnings == ("it is not in UTF-8, and was read as windows-1252 (Western European)",)
+
+
 def test_big_endian_marks(tmp_path: Path) -> None:
     assert read_document(write(tmp_path, ("\ufeff" + TEXT).encode("utf-16-be"))) == TEXT
     assert read_document(write(tmp_path, ("\ufeff" + TEXT).encode("utf-32-be"))) == TEXT
@@ -73,7 +90,14 @@ def locked_pdf() -> bytes:
         (b"", "empty"),
         (b" \n\t\n", "empty"),
         ("\ufeff".encode(), "empty"),
-        ("Löffel".encode("latin-1"), r"not UTF-8 text \(byte 1: .*iconv"),
+        ("Привет, мир".encode("cp1251"), r"not UTF-8 text \(byte 0: .*iconv"),
+        ("Zażółć gęślą jaźń, chodźcie".encode("cp1250"), "not UTF-8 text"),
+        ("Žluťoučký kůň příliš pěl ódy".encode("cp1250"), "not UTF-8 text"),
+        ("Řeka ještě nevyschla, běží dál".encode("cp1250"), "not UTF-8 text"),
+        ("İşçi çağrısı yapıldı".encode("cp1254"), "not UTF-8 text"),
+        ("Η τιμή είναι".encode("cp1253"), "not UTF-8 text"),
+        ("日本語の文".encode("shift_jis"), "not UTF-8 text"),
+        ("中文的句子".encode("gb18030"), "not UTF-8 text"),
         (b"\xff\xfea", "not UTF-16 text"),
         (b"PK\x03\x04\x00\x00", "binary file"),
         (pdf_bytes([""]), r"no text layer, only images \(1 pages\).*ocrmypdf"),
