@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -20,7 +20,7 @@ from ..llama.models import trained_context
 from . import routes
 from .body_limit import BodyLimit
 from .desk import Desk
-from .errors import SERVER, APIError, add_handlers
+from .errors import add_handlers
 from .guard import Guard
 from .house import House
 from .library import Library
@@ -31,46 +31,19 @@ from .states import States
 from .worker import Worker
 
 
-class _Counter:
-    """Counts tokens with the tokenizer of the model that the worker opened; waits until it has."""
-
-    def __init__(self) -> None:
-        self._known = threading.Event()
-        self._tokenizer: Any = None
-        self._hash = ""
-
-    def use(self, tokenizer: Any, tokenizer_hash: str) -> None:
-        self._tokenizer, self._hash = tokenizer, tokenizer_hash
-        self._known.set()
-
-    def give_up(self) -> None:
-        self._known.set()
-
-    def __call__(self, text: str) -> tuple[str, int]:
-        self._known.wait()
-        if self._tokenizer is None:
-            raise APIError(503, "there is no model", SERVER)
-        return self._hash, len(document_tokens(self._tokenizer, text))
-
-
 def make_app(model: ModelSettings, settings: ServerSettings) -> FastAPI:
     """The app, for one process. Its `state.house` has the parts; the model is opened when it starts.
 
     Raises OSError if the folder cannot be used.
     """
-    count, metrics = _Counter(), Metrics()
-    library = Library(settings.folder / "documents", settings.max_documents, count)
+    metrics = Metrics()
+    library = Library(settings.folder / "documents", settings.max_documents)
     states = States(settings.folder / "states", settings.store_limit, lambda: library.n_bytes)
     library.on_deleted = states.drop
 
     def open_desk() -> Desk:
-        try:
-            desk = Desk(model, library, states)
-        except BaseException:
-            count.give_up()
-            raise
-        library.tokenizer = hashed = tokenizer_hash(desk.llm)
-        count.use(desk.llm.tokenizer_, hashed)
+        desk = Desk(model, library, states)
+        library.tokenizer = tokenizer_hash(desk.llm), partial(_count, desk.llm.tokenizer_)
         policy, train = str(desk.llm.kv_policy), trained_context(desk.llm)
         house.facts = {"n_ctx": desk.llm.n_ctx(), "n_ctx_train": train, "policy": policy}
         return desk
@@ -82,6 +55,10 @@ def make_app(model: ModelSettings, settings: ServerSettings) -> FastAPI:
     metrics.watch("asl_document_bytes", "Bytes of the documents on the disk", lambda: library.n_bytes)
     metrics.watch("asl_state_bytes", "Bytes of their states on the disk", lambda: states.n_bytes)
     return _with_routes(house)
+
+
+def _count(tokenizer: Any, text: str) -> int:
+    return len(document_tokens(tokenizer, text))
 
 
 def _with_routes(house: House) -> FastAPI:

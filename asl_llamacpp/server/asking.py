@@ -17,7 +17,7 @@ from ..documents.turns import Turn
 from . import facts
 from .desk import Desk
 from .errors import APIError
-from .job import Job
+from .job import Job, Stopped
 from .metrics import Metrics
 from .progress import PromptProgress
 
@@ -66,6 +66,10 @@ def ask(desk: Desk, job: Job, question: Question, metrics: Metrics) -> Answered:
         except BaseException:
             stream.close()
             raise
+    except Stopped:
+        metrics.answered(desk.llm.last_prefill if first else None, desk.llm.n_answered if first else 0, 0.0)
+        metrics.stopped()
+        raise
     finally:
         desk.watch(None)
         desk.states.busy = frozenset()
@@ -79,6 +83,23 @@ def ask(desk: Desk, job: Job, question: Question, metrics: Metrics) -> Answered:
         notes.append(f"the oldest {n} questions with their answers do not fit the context any more: they were left out")
     times = timings(job, begin, first or end, end, answer)
     return Answered(answer.text, answer.finish_reason, answer.usage, _extra(desk, question, answer, notes, times))
+
+
+def read_ahead(desk: Desk, job: Job, document: str) -> None:
+    """Run a document through the layers that every question needs, and keep its state."""
+    found = desk.document([document])
+    known = found.state
+    if known is None or not found.fits:
+        return
+    desk.states.busy = frozenset([document])
+    desk.watch(job, PromptProgress(job, desk.llm.kv_policy, len(found.tokens)))
+    try:
+        found.prefill()
+    finally:
+        desk.watch(None)
+        desk.states.busy = frozenset()
+        desk.keep_later([document], found)
+    desk.idle()
 
 
 def _room(document: Document, question: Question, n_ctx: int) -> int:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..prefill.report import PrefillReport
 from . import facts
 from .desk import Desk
@@ -13,6 +15,9 @@ from .errors import APIError
 from .job import Job, Stopped
 from .metrics import Metrics
 from .progress import PromptProgress
+
+LEAST_LOGPROB = -9999.0
+"""OpenAI's, for what is as good as impossible."""
 
 Call = Callable[..., Any]
 """`Llama.create_completion` or `Llama.create_chat_completion`, with everything but `stream`."""
@@ -30,9 +35,9 @@ def complete(desk: Desk, job: Job, call: Call, stream: bool, metrics: Metrics) -
                 first = first or time.perf_counter()
                 if last:
                     job.emit("chunk", last)
-                last = chunk
+                last = _with_plain_logprobs(chunk)
         else:
-            last = call(llm, stream=False)
+            last = _with_plain_logprobs(call(llm, stream=False))
     except Stopped:
         metrics.stopped()
         raise
@@ -50,6 +55,24 @@ def complete(desk: Desk, job: Job, call: Call, stream: bool, metrics: Metrics) -
     report = llm.last_prefill if llm.n_prompts != n_prompts else None
     metrics.answered(report, llm.n_answered, end - (first or begin))
     return last | _extra(desk, job, report, begin, first or end, end)
+
+
+def _with_plain_logprobs(response: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows neither numpy's numbers nor infinity."""
+    for choice in response["choices"]:
+        if choice.get("logprobs") is not None:
+            choice["logprobs"] = _plain(choice["logprobs"])
+    return response
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (float, np.floating)):
+        return max(float(value), LEAST_LOGPROB)
+    return value
 
 
 def _chunks(stream: Iterator[Any]) -> Iterator[dict[str, Any]]:
@@ -83,3 +106,17 @@ def _extra(
             else None,
         },
     }
+
+
+def check_tokens(desk: Desk, arguments: dict[str, Any]) -> None:
+    """APIError for ids of tokens that the model has not, in a prompt or in `logit_bias`."""
+    n_vocab = desk.llm.n_vocab()
+    prompt = arguments.get("prompt")
+    given = {
+        "prompt": prompt if isinstance(prompt, list) else [],
+        "logit_bias": map(int, arguments.get("logit_bias", ())),
+    }
+    for param, tokens in given.items():
+        wrong = next((token for token in tokens if not 0 <= token < n_vocab), None)
+        if wrong is not None:
+            raise APIError(400, f"{param}: there is no token {wrong}: the model has {n_vocab}", param=param)

@@ -32,17 +32,17 @@ class Library:
     A record is written after what it is about, so what a kill leaves behind is whole, or has no record and is removed
     at the next start. What was not read by then is read anew.
 
-    count        tokens of a text, and the hash of the tokenizer that says so; it may wait for the model
-    tokenizer    the hash of the present model's tokenizer, once it is known
+    tokenizer    the hash of the present model's tokenizer, and what counts the tokens of a text, from any thread; None
+                 until the model is there
     on_deleted   called with the id of a document that was deleted
     """
 
-    def __init__(self, folder: Path, max_documents: int, count: Callable[[str], tuple[str, int]]) -> None:
-        self.folder, self.max_documents, self._count = folder, max_documents, count
+    def __init__(self, folder: Path, max_documents: int) -> None:
+        self.folder, self.max_documents = folder, max_documents
         self.on_deleted: Callable[[str], object] = lambda _: None
         self._records: dict[str, Record] = {}
         self._lock = threading.RLock()
-        self.tokenizer: str | None = None
+        self.tokenizer: tuple[str, Callable[[str], int]] | None = None
         self._counting: set[str] = set()
         self._reads: dict[str, Future[None]] = {}
         self._readers = ThreadPoolExecutor(1, "reader")
@@ -138,10 +138,9 @@ class Library:
 
     def n_tokens(self, record: Record) -> int | None:
         """Tokens of a document for the present model; None: they are not counted yet."""
-        tokenizer = self.tokenizer
-        if tokenizer is None or record.status != "ready":
+        if self.tokenizer is None or record.status != "ready":
             return None
-        n = record.tokens.get(tokenizer)
+        n = record.tokens.get(self.tokenizer[0])
         if n is None and record.id not in self._counting:
             self._counting.add(record.id)
             self._readers.submit(self._recount, record)
@@ -149,8 +148,7 @@ class Library:
 
     def _recount(self, record: Record) -> None:
         with suppress(APIError, OSError, ValueError):
-            tokenizer, n = self._count(self.source(record.id).text)
-            record.tokens[tokenizer] = n
+            self._count(record, self.source(record.id))
             with self._lock:
                 if record.id in self._records:
                     self._keep(record)
@@ -191,10 +189,13 @@ class Library:
         with self._lock:
             if record.id in self._records:  # it may have been deleted meanwhile
                 keep_source(self.folder / record.id, source)
-        with suppress(APIError):
-            tokenizer, n = self._count(source.text)
-            record.tokens[tokenizer] = n
+        self._count(record, source)
         record.status = "ready"
+
+    def _count(self, record: Record, source: Source) -> None:
+        if self.tokenizer is not None:
+            tokenizer, count = self.tokenizer
+            record.tokens[tokenizer] = count(source.text)
 
     def _keep(self, record: Record) -> None:
         self._write(record.id, RECORD, record.to_json())

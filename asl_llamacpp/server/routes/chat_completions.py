@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from ..asking import Answered, Question, ask, grammar
-from ..chatting import complete
+from ..chatting import check_tokens, complete
 from ..conversation import conversation, message_text
 from ..desk import Desk
 from ..errors import APIError
@@ -43,11 +43,13 @@ async def chat_completions(body: ChatRequest, request: Request, at: Annotated[Ho
 
 def _ask(desk: Desk, job: Job, question: Question, at: House) -> Answered:
     at.metrics.waited(job.waited)
+    check_tokens(desk, question.sampling)
     return ask(desk, job, question, at.metrics)
 
 
 def _complete(desk: Desk, job: Job, arguments: dict[str, Any], stream: bool, at: House) -> dict[str, Any]:
     at.metrics.waited(job.waited)
+    check_tokens(desk, arguments)
 
     def call(llm: Any, stream: bool) -> Any:
         return llm.create_chat_completion(**arguments, stream=stream)

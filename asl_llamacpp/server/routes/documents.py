@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, UploadFile
-from starlette.concurrency import run_in_threadpool
 
 from ..errors import APIError
 from ..house import House, house
+from ..uploads import keep_upload
 
 router = APIRouter(prefix="/v1/documents")
 
@@ -19,12 +19,7 @@ async def upload(files: Annotated[list[UploadFile], File()], at: Annotated[House
     if len(files) > at.settings.max_files:
         message = f"{len(files)} files, but at most {at.settings.max_files} at once"
         raise APIError(413, message, param="files", code="too_many_files")
-    records = []
-    for file in files:
-        data = await file.read()
-        if not data:
-            raise APIError(400, f"{file.filename or 'a file'} is empty", param="files", code="empty_file")
-        records.append(await run_in_threadpool(at.library.add, data, file.filename))
+    records = [await keep_upload(at, file) for file in files]
     return {"object": "list", "data": [at.document(record.id) for record in records]}
 
 

@@ -1,0 +1,165 @@
+"""Who waits for whom, and clients that go away: in the queue, in a prefill, in an answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import TEXT, Served, served
+
+from asl_llamacpp.prefill.report import Progress
+from asl_llamacpp.server.desk import Desk
+from asl_llamacpp.server.fair_queue import FairQueue
+
+
+def test_clients_take_turns() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        queue.put(name[0], name)
+    expected = ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert queue.order() == expected
+    assert queue.remove("c", "c1") and not queue.remove("c", "c1")
+    expected.remove("c1")
+    assert [queue.take() for _ in expected] == expected and len(queue) == 0
+    waiting = threading.Thread(target=queue.take)
+    waiting.start()
+    queue.close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path, max_waiting=3) as running:
+        yield running
+
+
+class Steps:
+    """Counts the steps of prefills, and can hold the model at one."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+        self.hold, self.held = threading.Event(), threading.Event()
+        self.hold.set()
+        watch = Desk.watch
+
+        def watched(desk: Desk, job: Any, on_progress: Any = None) -> None:
+            def progress(step: Progress) -> None:
+                self.seen.append(step)
+                self.held.set()
+                self.hold.wait(30)
+                if on_progress is not None:
+                    on_progress(step)
+
+            watch(desk, job, None if job is None else progress)
+
+        self.undo = lambda: setattr(Desk, "watch", watch)
+        Desk.watch = watched  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def steps() -> Iterator[Steps]:
+    found = Steps()
+    yield found
+    found.hold.set()
+    found.undo()
+
+
+def lines(server: Served, body: dict[str, Any]) -> Any:
+    return server.http.stream("POST", "/v1/chat/completions", json={"stream": True, "return_progress": True, **body})
+
+
+def question(document: str, user: str, **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "What is the pass key?"}]
+    return {"messages": messages, "documents": [document], "user": user, "max_tokens": 3, **fields}
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_client_that_goes_away_stops_its_prefill_at_once(server: Served, steps: Steps) -> None:
+    document = server.upload()["id"]
+    steps.hold.clear()
+    with lines(server, question(document, "a")) as answer:
+        assert json.loads(next(answer.iter_lines()).removeprefix("data: "))["prompt_progress"]["queue_position"] == 0
+        steps.held.wait(30)
+    worker = server.house.worker
+    until(lambda: worker.running is None or worker.running.stopped)
+    n = len(steps.seen)
+    steps.hold.set()
+    until(lambda: worker.running is None)
+    assert len(steps.seen) <= n + 1  # the one that was held, and no other
+    assert server.ask("What is the pass key?", document).status_code == 200
+
+
+def test_an_answer_that_nobody_reads_is_stopped(server: Served) -> None:
+    document = server.upload()["id"]
+    server.ask("What?", document)
+    with lines(server, question(document, "a", max_tokens=400)) as answer:
+        found = answer.iter_lines()
+        while '"content":"' not in (line := next(found)) or '"content":""' in line:
+            pass
+    until(lambda: server.house.worker.running is None, 2)
+    done = server.http.get("/metrics").text
+    assert "asl_answer_tokens_total 403.0" not in done and "asl_stopped_requests_total 1.0" in done
+
+
+def test_the_position_is_told_and_who_left_the_queue_counts_no_more(server: Served, steps: Steps) -> None:
+    document = server.upload()["id"]
+    steps.hold.clear()
+    told: dict[str, list[int]] = {name: [] for name in "bcd"}
+    statuses: dict[str, int] = {}
+    leave = threading.Event()
+
+    def ask(user: str) -> None:
+        with lines(server, question(document, user)) as answer:
+            statuses[user] = answer.status_code
+            for line in answer.iter_lines():
+                if "queue_position" in line:
+                    told[user].append(json.loads(line.removeprefix("data: "))["prompt_progress"]["queue_position"])
+                if user == "c" and leave.wait(30):
+                    return
+
+    with lines(server, question(document, "a")) as first:
+        next(first.iter_lines())
+        steps.held.wait(30)
+        threads = {}
+        for user in "bcd":
+            threads[user] = threading.Thread(target=ask, args=(user,))
+            threads[user].start()
+            until(lambda user=user: told[user])
+        leave.set()
+        threads["c"].join(30)
+        until(lambda: len(server.house.worker.queue) == 2)
+        until(lambda: told["d"][-1] == 2)
+        server.house.worker.max_waiting = 2
+        full = server.http.post("/v1/chat/completions", json=question(document, "e"))
+        assert full.status_code == 429 and full.json()["error"]["code"] == "queue_full"
+        steps.hold.set()
+        for user in "bd":
+            threads[user].join(60)
+    assert told["b"][0] == 1 and told["d"][0] == 3 and told["b"][-1] == told["d"][-1] == 0
+    assert statuses == dict.fromkeys("bcd", 200)
+
+
+def test_a_killed_upload_leaves_nothing(server: Served) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /v1/documents HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100000\r\n"
+        head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        body = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n' + TEXT[:2000]
+        connection.sendall((head + body).encode())
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert server.http.get("/v1/documents").json()["data"] == []
+    assert [path.name for path in (server.house.settings.folder / "documents").iterdir()] == ["in-use"]
