@@ -11,6 +11,7 @@ import llama_cpp
 
 from ..documents.chat_prompt import IMAGE_HANDLERS
 from .grammar import check_grammar
+from .handles import GuardedHandles
 
 _GENERATE = inspect.signature(llama_cpp.Llama.generate)
 _COMPLETION = inspect.signature(llama_cpp.Llama._create_completion)
@@ -23,7 +24,7 @@ class Closed:
         raise ValueError("this Llama was closed: make a new one")
 
 
-class GuardedGeneration(llama_cpp.Llama):
+class GuardedGeneration(GuardedHandles):
     """llama-cpp-python's generation, for a cache that may be pruned.
 
     The parent assumes that cell i holds token i and reuses whatever prefix matches; here `_may_reuse` decides.
@@ -35,11 +36,6 @@ class GuardedGeneration(llama_cpp.Llama):
     _seeded = True
     """Whether the object has a seed; else each answer has one of its own."""
     _answer_seed: int | None = None
-
-    @property
-    def kv_policy(self) -> Any:
-        """The policy in force."""
-        raise NotImplementedError
 
     def _prunes(self, n_tokens: int) -> bool:
         """Whether a prompt of n_tokens is prefilled layer by layer."""

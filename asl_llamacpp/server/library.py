@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +18,17 @@ from ..files.replace_file import replacing
 from ..sources import Source
 from .errors import NOT_FOUND, APIError, log
 from .kept_source import keep_source, kept_source
+from .pictures import Pictures
 from .reading import Reading, read_upload
 from .record import Record, document_id, plain_name
 
 ORIGINAL, RECORD = "original", "record.json"
 LOCK = "in-use"
 _CACHED_TEXTS = 16
+
+
+class _NotWanted(Exception):
+    """The document was deleted, or the server ends."""
 
 
 class Library:
@@ -43,6 +48,8 @@ class Library:
         self._records: dict[str, Record] = {}
         self._lock = threading.RLock()
         self.tokenizer: tuple[str, Callable[[str], int]] | None = None
+        self.pictures = Pictures()
+        self._closed = False
         self._counting: set[str] = set()
         self._reads: dict[str, Future[None]] = {}
         self._readers = ThreadPoolExecutor(1, "reader")
@@ -54,7 +61,9 @@ class Library:
                 self._restore(path)
 
     def close(self) -> None:
+        self._closed = True
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self.pictures.close()
         self._held.close()
 
     def _restore(self, path: Path) -> None:
@@ -154,8 +163,9 @@ class Library:
                     self._keep(record)
         self._counting.discard(record.id)
 
-    def original(self, document: str) -> bytes:
-        return (self.folder / self.get(document).id / ORIGINAL).read_bytes()
+    def original(self, document: str) -> Path:
+        """The file with what was uploaded."""
+        return self.folder / self.get(document).id / ORIGINAL
 
     def _source(self, document: str) -> Source:
         return kept_source(self.folder / self.ready(document).id)
@@ -169,7 +179,12 @@ class Library:
 
     def _read(self, record: Record) -> None:
         try:
-            reading = read_upload((self.folder / record.id / ORIGINAL).read_bytes(), record.name)
+            original = self.folder / record.id / ORIGINAL
+            reading = read_upload(original.read_bytes(), record.name, partial(self._check_wanted, record))
+            if reading.format == "pdf":
+                record.page_sizes = [[round(w, 2), round(h, 2)] for w, h in self.pictures.sizes(original)]
+        except _NotWanted:
+            return
         except (ValueError, MemoryError, OSError) as error:
             record.error, record.status = " ".join(str(error).split()) or type(error).__name__, "failed"
         except Exception as error:  # a reader's own mistake: the file cannot be read either
@@ -181,11 +196,14 @@ class Library:
             if record.id in self._records:
                 self._keep(record)
 
+    def _check_wanted(self, record: Record) -> None:
+        if self._closed or not self.has(record.id):
+            raise _NotWanted
+
     def _settle(self, record: Record, reading: Reading) -> None:
         source = reading.source
         record.format, record.n_pages, record.n_characters = reading.format, source.n_pages, len(source.text)
         record.warnings = list(source.warnings)
-        record.page_sizes = [[round(width, 2), round(height, 2)] for width, height in reading.page_sizes]
         with self._lock:
             if record.id in self._records:  # it may have been deleted meanwhile
                 keep_source(self.folder / record.id, source)

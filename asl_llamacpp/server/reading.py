@@ -1,29 +1,30 @@
-"""Reading what was uploaded."""
+"""Reading what was uploaded, in a process of its own, which takes no more than its time and memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..sources import AS_IS, Source
-from ..sources.errors import UnreadableError
+from ..sources import Source
 from ..sources.kinds import format_of
-from ..sources.pdf_pages import page_sizes
+from ..sources.reading import Reading as HowToRead
+from ..sources.safely import read_safely
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A document's text, the name of its format, and width and height of its pages in points, if they have pictures."""
+    """A document's text, and the name of its format."""
 
     source: Source
     format: str
-    page_sizes: list[tuple[float, float]]
 
 
-def read_upload(data: bytes, name: str) -> Reading:
-    """Raises ValueError, which says what is wrong with the file."""
-    found = format_of(data, name)
-    source = found.source(data, name, AS_IS)
-    if not source.text.strip():
-        raise UnreadableError(f"{name} is empty: there is nothing to ask about")
-    name_of_format = found.read.__module__.rpartition(".")[2]
-    return Reading(source, name_of_format, page_sizes(data) if name_of_format == "pdf" else [])
+def read_upload(data: bytes, name: str, on_wait: Callable[[], None] | None = None) -> Reading:
+    """Read a file; plain text, which nothing parses, in this process.
+
+    on_wait: called ten times a second meanwhile; what it raises ends the reading.
+
+    Raises ValueError, which says what is wrong with the file.
+    """
+    source = read_safely(data, name, HowToRead(on_wait=on_wait))
+    return Reading(source, format_of(data, name).read.__module__.rpartition(".")[2])

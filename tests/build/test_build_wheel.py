@@ -81,7 +81,9 @@ def test_wheel_holds_the_libraries_once_and_no_sources(wheel: Path) -> None:
         f"asl_llamacpp/{name}"
         for name in ("engine/architectures.json", "llama/hacker-folklore.txt", "documents/heat_map.css")
     }
-    data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed", "asl_llamacpp/__init__.pyi"}
+    data |= {"asl_llamacpp/engine/layerwise.h", "asl_llamacpp/py.typed"}
+    page = ROOT / "asl_llamacpp" / "server" / "static"
+    data |= {path.relative_to(ROOT).as_posix() for path in page.rglob("*") if path.is_file()}
     assert others == data
 
 

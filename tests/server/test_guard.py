@@ -104,7 +104,7 @@ async def test_uploads_are_limited_in_size_and_count(tmp_path: Path) -> None:
     async with client(tmp_path, max_upload=5000, max_files=2, max_documents=2, max_body=500) as http:
 
         async def status(*sizes: int) -> int:
-            files = [("files", (f"{i}.txt", TEXT[:size])) for i, size in enumerate(sizes)]
+            files = [("files", (f"{i}.txt", (TEXT * 9)[:size])) for i, size in enumerate(sizes)]
             return (await http.post("/v1/documents", files=files)).status_code
 
         assert await status(6000) == 413

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from ...sources import Source
-from ...sources.pdf_pages import WIDEST, page_picture
+from ...sources.pdf_pages import WIDEST
 from ..errors import NOT_FOUND, APIError
 from ..house import House, house
 from ..record import Record
@@ -30,8 +30,7 @@ async def picture(
 ) -> Response:
     """A page as a picture, for documents with `has_pictures`."""
     record = await run_in_threadpool(_with_page, at, document, page)
-    data = await run_in_threadpool(at.library.original, record.id)
-    png = await run_in_threadpool(page_picture, data, page, width)
+    png = await run_in_threadpool(at.library.pictures.page, at.library.original(record.id), page, width)
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 

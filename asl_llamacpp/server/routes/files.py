@@ -42,7 +42,7 @@ def file(document: str, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
 @router.get("/{document}/content", response_class=Response)
 def content(document: str, at: Annotated[House, Depends(house)]) -> Response:
     """What was uploaded, to be saved: never shown as a page."""
-    data = at.library.original(document)
+    data = at.library.original(document).read_bytes()
     headers = {"Content-Disposition": "attachment", "Content-Security-Policy": "sandbox"}
     return Response(data, media_type="application/octet-stream", headers=headers)
 
