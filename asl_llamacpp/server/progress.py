@@ -31,6 +31,7 @@ class PromptProgress:
         self._begin = time.monotonic()
         self._cache: int | None = None
         self._next = 0.0
+        self._share = 0.0
 
     def __call__(self, step: Progress) -> None:
         now = time.monotonic()
@@ -38,13 +39,14 @@ class PromptProgress:
         total = self._total or step.n_tokens
         if self._cache is None:
             self._cache = max(total - step.n_tokens, 0)
+        self._share = max(self._share, self._left.share)  # the work left is an estimate, and may grow
         if now < self._next:
             return
         self._next = now + EVERY
         self._job.emit("progress", {
             "total": total,
             "cache": self._cache,
-            "processed": self._cache + round((total - self._cache) * self._left.share),
+            "processed": self._cache + round((total - self._cache) * self._share),
             "time_ms": round(1000 * (now - self._begin)),
             "layer": step.layer,
             "n_layer": step.layers,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from llama_fixtures import PRUNE, narrow_path
 from pdf_files import pdf_bytes
+from places import ROOT
 from served import TEXT
 
 llm: Any = pytest.importorskip("llm")
@@ -15,8 +16,18 @@ llm: Any = pytest.importorskip("llm")
 
 @pytest.fixture
 def model() -> Any:
-    """As `llm` finds it, by the entry point."""
+    """As `llm` finds it: by the entry point, or told, where the package was installed before it had one."""
+    from llm.plugins import pm
+
+    from asl_llamacpp.integrations import llm_plugin
+
+    if not pm.is_registered(llm_plugin):
+        pm.register(llm_plugin)
     return llm.get_model("asl")
+
+
+def test_the_entry_point_names_the_plugin() -> None:
+    assert 'asl = "asl_llamacpp.integrations.llm_plugin"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def options(**more: Any) -> dict[str, Any]:

@@ -124,7 +124,7 @@ async def test_uploads_are_limited_in_size_and_count(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "..\\..\\x.txt", "/abs.txt", "a\0b.txt", "..", ".", "in-use", "x" * 5000]
+    "name", ["../../etc/passwd", "..\\..\\x.txt", "/abs.txt", "a\0b.txt", "..", ".", "in-use", "x" * 500]
 )
 async def test_a_name_is_never_a_path(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "inside"

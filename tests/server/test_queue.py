@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -15,7 +16,10 @@ from served import TEXT, Served, served
 
 from asl_llamacpp.prefill.report import Progress
 from asl_llamacpp.server.desk import Desk
+from asl_llamacpp.server.errors import APIError
 from asl_llamacpp.server.fair_queue import FairQueue
+from asl_llamacpp.server.job import Job
+from asl_llamacpp.server.worker import Worker
 
 
 def test_clients_take_turns() -> None:
@@ -36,7 +40,7 @@ def test_clients_take_turns() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path, max_waiting=3) as running:
+    with served(tmp_path) as running:
         yield running
 
 
@@ -114,42 +118,43 @@ def test_an_answer_that_nobody_reads_is_stopped(server: Served) -> None:
     assert "asl_answer_tokens_total 403.0" not in done and "asl_stopped_requests_total 1.0" in done
 
 
-def test_the_position_is_told_and_who_left_the_queue_counts_no_more(server: Served, steps: Steps) -> None:
-    document = server.upload()["id"]
-    steps.hold.clear()
-    told: dict[str, list[int]] = {name: [] for name in "bcd"}
-    statuses: dict[str, int] = {}
-    leave = threading.Event()
+class Quiet:
+    """A desk that has nothing to do between two jobs."""
 
-    def ask(user: str) -> None:
-        with lines(server, question(document, user)) as answer:
-            statuses[user] = answer.status_code
-            for line in answer.iter_lines():
-                if "queue_position" in line:
-                    told[user].append(json.loads(line.removeprefix("data: "))["prompt_progress"]["queue_position"])
-                if user == "c" and leave.wait(30):
-                    return
+    def idle(self) -> None: ...
+    def close(self) -> None: ...
 
-    with lines(server, question(document, "a")) as first:
-        next(first.iter_lines())
-        steps.held.wait(30)
-        threads = {}
-        for user in "bcd":
-            threads[user] = threading.Thread(target=ask, args=(user,))
-            threads[user].start()
-            until(lambda user=user: told[user])
-        leave.set()
-        threads["c"].join(30)
-        until(lambda: len(server.house.worker.queue) == 2)
-        until(lambda: told["d"][-1] == 2)
-        server.house.worker.max_waiting = 2
-        full = server.http.post("/v1/chat/completions", json=question(document, "e"))
-        assert full.status_code == 429 and full.json()["error"]["code"] == "queue_full"
-        steps.hold.set()
-        for user in "bd":
-            threads[user].join(60)
-    assert told["b"][0] == 1 and told["d"][0] == 3 and told["b"][-1] == told["d"][-1] == 0
-    assert statuses == dict.fromkeys("bcd", 200)
+
+def test_the_position_is_told_and_who_left_the_queue_counts_no_more() -> None:
+    async def run() -> None:
+        worker: Worker[Quiet] = Worker(Quiet, max_waiting=3)
+        go = threading.Event()
+        jobs = {name: Job(name, lambda desk, job: go.wait(10), wants_progress=True) for name in "abcde"}
+        told: dict[str, list[int]] = {name: [] for name in jobs}
+
+        async def listen(name: str) -> Any:
+            async for event in jobs[name].events():
+                if event.kind == "queue":
+                    told[name].append(event.value)
+                else:
+                    return event
+
+        worker.start()
+        for name in "abcd":
+            worker.submit(jobs[name])
+            while name == "a" and worker.running is None:
+                await asyncio.sleep(0.001)
+        with pytest.raises(APIError, match="3 requests wait") as full:
+            worker.submit(jobs["e"])
+        assert full.value.status == 429
+        worker.drop(jobs["c"])
+        go.set()
+        ended = await asyncio.gather(*(listen(name) for name in "abd"))
+        assert [event.kind for event in ended] == ["result"] * 3
+        assert told == {"a": [0], "b": [1, 0], "c": [], "d": [3, 2, 1, 0], "e": []}
+        worker.close()
+
+    asyncio.run(run())
 
 
 def test_a_killed_upload_leaves_nothing(server: Served) -> None:
