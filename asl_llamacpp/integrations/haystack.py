@@ -47,7 +47,7 @@ class ASLChatGenerator:
         if self.document is not None:
             return self._ask(self.document, said, options)
         asked = [{"role": role, "content": content} for role, content in said]
-        found: Any = self.llm.create_chat_completion(asked, **options)  # type: ignore[arg-type]
+        found: Any = self.llm.create_chat_completion(asked, **options)
         choice = found["choices"][0]
         meta = {"finish_reason": choice["finish_reason"], "usage": found["usage"]}
         return {"replies": [ChatMessage.from_assistant(choice["message"]["content"], meta=meta)], "evidence": []}

@@ -84,8 +84,8 @@ class ChatASL(BaseChatModel):
         llm: Llama = self.llm
         asked = [{"role": role, "content": text} for role, text in said]
         reason = None
-        for chunk in llm.create_chat_completion(asked, stream=True, **options):  # type: ignore[arg-type]
-            choice: Any = chunk["choices"][0]  # type: ignore[index]
+        for chunk in llm.create_chat_completion(asked, stream=True, **options):
+            choice: Any = chunk["choices"][0]
             reason = choice["finish_reason"] or reason
             if choice["delta"].get("content"):
                 yield _chunk(choice["delta"]["content"])

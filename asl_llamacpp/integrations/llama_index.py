@@ -75,8 +75,8 @@ class ASL(CustomLLM):
         if self.document is None:
             asked = [{"role": role, "content": content} for role, content in said]
             llm: Llama = self.llm
-            for chunk in llm.create_chat_completion(asked, stream=True, **options):  # type: ignore[arg-type]
-                delta: Any = chunk["choices"][0]["delta"]  # type: ignore[index]
+            for chunk in llm.create_chat_completion(asked, stream=True, **options):
+                delta: Any = chunk["choices"][0]["delta"]
                 text += delta.get("content") or ""
                 yield CompletionResponse(text=text, delta=delta.get("content") or "")
             return

@@ -145,6 +145,6 @@ def _sources(prompts: list[Any]) -> list[Source]:
 def _plain(llama: Llama, said: list[tuple[str, str]], settings: dict[str, Any]) -> Iterator[str]:
     messages: Any = [{"role": role, "content": text} for role, text in said]
     for chunk in llama.create_chat_completion(messages, stream=True, **settings):
-        choice: Any = chunk["choices"][0]  # type: ignore[index]
+        choice: Any = chunk["choices"][0]
         if choice["delta"].get("content"):
             yield choice["delta"]["content"]
