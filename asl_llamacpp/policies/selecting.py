@@ -15,7 +15,7 @@ Kept = Literal["all", "selected", "heads"]
 class Selecting(Policy):
     """Chooses `select_k` tokens, which alone go deeper. `keep` says which cells the layers before that keep.
 
-    all       of all tokens; with a kv_budget as "heads"
+    all       of all tokens; with a kv_budget as "selected"
     selected  of the selected tokens, once they are known: every layer then holds the same `select_k` tokens
     heads     of its own choice for each KV head, as soon as the layer has run (SnapKV, arXiv 2404.14469): `select_k`,
               or what a kv_budget allows
@@ -42,20 +42,27 @@ class Selecting(Policy):
         return Choice(self, self.select_k if self.keep == "heads" else None)
 
     def within_tokens(self, prompt: Prompt, cells: int) -> Choice | None:
-        if not self.keeps_selected:
+        policy = self._evicting
+        if not policy.keeps_selected:
             return super().within_tokens(prompt, cells)
-        select_k = min(cells, self.select_k)
+        select_k = min(cells, policy.select_k)
         if prompt.n_tokens <= select_k:
-            return Choice(self, None)
-        return self._selecting_only(prompt, select_k, forced=prompt.n_tokens > cells)
+            return Choice(policy, None)
+        return policy._selecting_only(prompt, select_k, forced=prompt.n_tokens > cells)
 
     def within_bytes(self, prompt: Prompt, fewer: Fewer) -> Iterator[Choice]:
-        if not self.keeps_selected:
+        policy = self._evicting
+        if not policy.keeps_selected:
             yield from super().within_bytes(prompt, fewer)
             return
         yield Choice(self, None)
-        for select_k in (self.select_k, *fewer(self.select_k)):
-            yield self._selecting_only(prompt, select_k, forced=True)
+        for select_k in (policy.select_k, *fewer(policy.select_k)):
+            yield policy._selecting_only(prompt, select_k, forced=True)
+
+    @property
+    def _evicting(self) -> Selecting:
+        """This policy where a budget does not hold the cells of all tokens."""
+        return replace(self, keep="selected") if self.keep == "all" and not self.two_passes else self  # type: ignore[type-var]
 
     def _selecting_only(self, prompt: Prompt, select_k: int, forced: bool) -> Choice:
         """No more than `select_k` tokens; `forced`: they are selected in any case, if only after the last layer."""

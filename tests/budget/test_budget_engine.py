@@ -100,7 +100,7 @@ def test_every_policy_takes_what_was_planned(
 
 @pytest.mark.parametrize("model", ["tiny-llama", "tiny-gemma2"])
 @pytest.mark.parametrize(
-    "policy", ["asl:l_obs=2,l_min=2,tau=1e-9,l_max=none,select_k=100", "snapkv", "fastkv:select_k=200"]
+    "policy", ["asl:keep=heads,l_obs=2,l_min=2,tau=1e-9,l_max=none,select_k=100", "snapkv", "fastkv:select_k=200"]
 )
 def test_bytes_are_kept_by_the_engine(tiny_path: Callable[[str], Path], model: str, policy: str) -> None:
     """The rule of this asl never fires by itself: the budget forces it."""

@@ -21,7 +21,7 @@ def cells(n_tokens: int) -> int:
 
 @pytest.mark.parametrize("forced", range(11, 19))
 def test_selection_is_forced_no_earlier_than_needed(forced: int) -> None:
-    policy = ASL(select_k=1024, l_max=None).resolve(20)
+    policy = ASL(select_k=1024, l_max=None, keep="heads").resolve(20)
     limit = CELL * ((forced + 1) * cells(5000) + (19 - forced) * cells(1024))
     planned = plan(policy, SHAPE, 5000, Budget("bytes", limit))
     assert planned.forced_layer == planned.policy.l_max == forced  # type: ignore[union-attr]
@@ -34,14 +34,16 @@ def test_selection_is_forced_no_earlier_than_needed(forced: int) -> None:
 
 def test_a_limit_before_the_rule_compresses() -> None:
     """The rule can first fire one layer after l_min: a limit before that gives it no chance, so layers shrink."""
-    policy = ASL(select_k=1024).resolve(20)
+    policy = ASL(select_k=1024, keep="heads").resolve(20)
     assert policy.l_min == 7
     planned = plan(policy, SHAPE, 5000, Budget("bytes", CELL * (8 * cells(5000) + 12 * cells(1024))))
     assert planned.policy == policy and planned.forced_layer is None
     assert planned.keep is not None and 1024 < planned.keep < 5000
 
 
-@pytest.mark.parametrize("late", [ASL(select_k=1024, l_min=15, l_max=15), ASL(select_k=1024, l_min=13, tau=0.6)])
+@pytest.mark.parametrize(
+    "late", [ASL(select_k=1024, keep="heads", l_min=15, l_max=15), ASL(select_k=1024, keep="heads", l_min=13, tau=0.6)]
+)
 @pytest.mark.parametrize("forced", [8, 11, 14])
 def test_selection_is_forced_before_a_late_rule_too(late: ASL, forced: int) -> None:
     """A calibration may let the rule begin late; a memory limit forces as if it began where the paper's does."""
@@ -59,7 +61,9 @@ def test_an_l_max_that_fits_stays() -> None:
     assert (planned.policy, planned.forced_layer, planned.keep, planned.reason) == (policy, None, None, "")
 
 
-@pytest.mark.parametrize("policy", [ASL(layer=14, select_k=1024), FastKV(layer=14, select_k=1024)])
+@pytest.mark.parametrize(
+    "policy", [ASL(layer=14, select_k=1024, keep="heads"), FastKV(layer=14, select_k=1024, keep="heads")]
+)
 def test_a_fixed_layer_fits_or_is_compressed(policy: ASL | FastKV) -> None:
     limit = CELL * (15 * cells(5000) + 5 * cells(1024))
     fits = plan(policy.resolve(20), SHAPE, 5000, Budget("bytes", limit))
@@ -98,12 +102,18 @@ def test_a_second_pass_that_may_never_come_is_forced(budget: Budget) -> None:
 
 def test_budgets_in_tokens() -> None:
     n, tokens = 5000, Budget("tokens", 600)
-    assert plan(ASL().resolve(20), SHAPE, n, tokens).keep == 600
+    assert plan(ASL(keep="heads").resolve(20), SHAPE, n, tokens).keep == 600
+    for policy in (ASL(), ASL(keep="selected"), FastKV()):  # the selected tokens' cells, unless heads are to choose
+        planned = plan(policy.resolve(20), SHAPE, n, tokens)
+        assert planned.keep is None and planned.cells == (cells(600),) * 20
+        assert planned.policy == replace(policy.resolve(20), keep="selected", select_k=600)
     assert plan(SnapKV(), SHAPE, n, tokens).policy == SnapKV(budget=600)
     assert plan(GemFilter().resolve(20), SHAPE, n, tokens).policy.select_k == 600  # type: ignore[union-attr]
     assert plan(GemFilter(select_k=500).resolve(20), SHAPE, n, tokens).policy.select_k == 500  # type: ignore[union-attr]
-    assert plan(FastKV().resolve(20), SHAPE, n, Budget("fraction", 0.1)).keep == 500
-    assert plan(FastKV().resolve(20), SHAPE, n, Budget("fraction", 0.001)).keep == 33  # the window and one more
+    assert plan(FastKV(keep="heads").resolve(20), SHAPE, n, Budget("fraction", 0.1)).keep == 500
+    assert (
+        plan(FastKV(keep="heads").resolve(20), SHAPE, n, Budget("fraction", 0.001)).keep == 33
+    )  # the window and one more
     with pytest.raises(BudgetError, match=r"kv_budget=32 must exceed window=32"):
         plan(FastKV().resolve(20), SHAPE, n, Budget("tokens", 32))
 
@@ -135,7 +145,7 @@ def test_sliding_windows_are_neither_compressed_nor_selected_from() -> None:
     sliding = replace(FULL_LAYER, n_swa=100)
     shape = KVShape(layers=(sliding, sliding, FULL_LAYER, sliding), n_ctx=8192, n_ubatch=512)
     ring = 768  # 100 + 512 rounded up
-    planned = plan(FastKV(layer=0, select_k=512), shape, 5000, Budget("tokens", 1024))
+    planned = plan(FastKV(layer=0, select_k=512, keep="heads"), shape, 5000, Budget("tokens", 1024))
     assert planned.cells == (ring, ring, cells(1024), ring)
     assert plan(FastKV(layer=0, select_k=512), shape, 5000, None).cells == (
         ring,
@@ -144,7 +154,7 @@ def test_sliding_windows_are_neither_compressed_nor_selected_from() -> None:
         ring,
     )  # layer 2 scores
     whole = replace(shape, swa_full=True)
-    planned = plan(FastKV(layer=0, select_k=512), whole, 5000, Budget("tokens", 1024))
+    planned = plan(FastKV(layer=0, select_k=512, keep="heads"), whole, 5000, Budget("tokens", 1024))
     assert planned.cells == (cells(5000), cells(5000), cells(1024), cells(512))
 
 

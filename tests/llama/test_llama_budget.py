@@ -20,7 +20,7 @@ def layer_bytes(n_cells: int) -> int:
     return n_cells * ONE_CELL
 
 
-@pytest.mark.parametrize("policy", [f"asl:{SIZES}", f"asl:l_max=none,tau=1e-9,{SIZES}"])
+@pytest.mark.parametrize("policy", [f"asl:keep=heads,{SIZES}", f"asl:keep=heads,l_max=none,tau=1e-9,{SIZES}"])
 def test_bytes_force_the_selection_in_time(policy: str) -> None:
     """Layers 0..12 with 768 cells and 17 with 512: selection must come after layer 12 at the latest."""
     limit = 13 * layer_bytes(768) + 17 * layer_bytes(512)
@@ -35,12 +35,21 @@ def test_bytes_force_the_selection_in_time(policy: str) -> None:
 
 def test_bytes_compress_where_selection_alone_does_not_suffice() -> None:
     limit = 30 * layer_bytes(512)
-    llm = load(kv_policy=f"asl:{SIZES}", kv_budget=f"{limit}B", n_ctx=1024)
+    llm = load(kv_policy=f"asl:keep=heads,{SIZES}", kv_budget=f"{limit}B", n_ctx=1024)
     llm.eval(DOCUMENT)
     report = llm.last_prefill
     assert report is not None and report.keep == 256
     assert report.kv_bytes <= limit
     assert max(cells(llm)) == 256
+
+
+def test_bytes_leave_the_selected_tokens_cells_unless_heads_are_to_choose() -> None:
+    limit = 13 * layer_bytes(768) + 17 * layer_bytes(512)
+    llm = load(kv_policy=f"asl:{SIZES}", kv_budget=f"{limit}B", n_ctx=1024)
+    llm.eval(DOCUMENT)
+    report = llm.last_prefill
+    assert report is not None and report.keep is None and report.kv_bytes <= limit
+    assert cells(llm) == [96] * 30
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

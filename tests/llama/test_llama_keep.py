@@ -132,7 +132,7 @@ def test_each_head_keeps_its_own() -> None:
         answer = greedy(llm, DOCUMENT, 4)
         assert report_of(llm).keep == K and cells(llm) == [K + 3] * 30
         assert llm._engine is not None and llm._engine.layer(0).is_compressed
-    with closing(load(kv_policy=f"fastkv:layer=14,{SIZES}", kv_budget=K)) as llm:
+    with closing(load(kv_policy=f"fastkv:layer=14,{SIZES},keep=heads", kv_budget=K)) as llm:
         assert greedy(llm, DOCUMENT, 4) == answer
     with closing(load(kv_policy=f"fastkv:layer=14,{SIZES},keep=heads", kv_budget=K // 2)) as llm:
         llm.eval(DOCUMENT)
