@@ -30,7 +30,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[int, Reduction]]] = {
     "fastkv": ({"kv_policy": f"fastkv:layer=9,{SIZES}"}, {9: SUM}),
     "gemfilter": ({"kv_policy": "gemfilter:layer=9,select_k=96"}, {9: Reduction("sum", products=True)}),
     "snapkv": ({"kv_policy": "snapkv:budget=64,window=16"}, dict.fromkeys(range(30), EACH)),
-    "in a budget": ({"kv_policy": f"fastkv:layer=9,{SIZES}", "kv_budget": 96}, dict.fromkeys(range(10), EACH)),
+    "in a budget": ({"kv_policy": f"fastkv:layer=9,{SIZES}", "kv_budget": 96}, {9: SUM}),
+    "heads in a budget": (
+        {"kv_policy": f"fastkv:layer=9,{SIZES},keep=heads", "kv_budget": 96},
+        dict.fromkeys(range(10), EACH),
+    ),
 }
 
 

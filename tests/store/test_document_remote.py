@@ -39,7 +39,7 @@ def test_documents_on_a_server_answer_as_here(server: Server, settings: dict[str
 def test_a_budget_in_bytes_holds_for_every_question() -> None:
     """The first prompt is longer than the second, so that the document's cells are too many for its plan."""
     limit = 16_300_000
-    policy = "asl:tau=1e-9,l_max=20,select_k=64,window=16"
+    policy = "asl:keep=heads,tau=1e-9,l_max=20,select_k=64,window=16"
     settings: dict[str, Any] = {"kv_policy": policy, "kv_budget": f"{limit}B", "n_ctx": 1024}
     llm = load(document_min=200, **settings)
     document, reused = prompt(330), []

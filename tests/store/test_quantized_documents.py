@@ -70,7 +70,8 @@ def test_a_file(store: str, tmp_path: Path) -> None:
 
 def test_a_budget_and_a_state() -> None:
     """Compressed layers are quantized ones; a state brings them back, and decoding goes on the same."""
-    settings = {**QUANTIZED, "kv_budget": 128, "document_min": None}
+    policy = f"{QUANTIZED['kv_policy']},keep=heads"
+    settings = {**QUANTIZED, "kv_policy": policy, "kv_budget": 128, "document_min": None}
     with closing(load(**settings)) as llm, closing(load(**settings)) as other:
         asked(llm, 0, 0)
         state = llm.save_state()
