@@ -28,7 +28,7 @@ from reportlab.platypus import Paragraph, SimpleDocTemplate
 from asl_llamacpp import EXAMPLE
 
 PICTURE = Path(__file__).with_suffix(".png")
-QUESTIONS = ("What is the number of the RFC about carrier pigeons?", "Which newspaper ran a column in 1992?")
+QUESTIONS = ("Which newspaper ran a column in 1992?",)
 PORT = 8437
 MINUTES = 15
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -66,7 +66,7 @@ def test_hostile_markdown_does_not_stop_the_page(page):
         "> " * 30000,
         "- " * 30000,
         "`" * 60000,
-        "*_" * 9000,
+        "*a " * 60000,
         "|" * 60000 + "\n|-|-|",
         "\n" * 60000,
     ]
