@@ -11,7 +11,7 @@ export class Prefill extends EventTarget {
         this.library = library;
         this.id = null;
         this.state = "idle";
-        this.stoppedIds = new Set();
+        this.settled = new Set(); // documents that are not begun again by themselves: done, stopped or failed
     }
 
     /** Begin it for the open document where there is need of it. */
@@ -19,7 +19,7 @@ export class Prefill extends EventTarget {
         const document = this.library.open;
         if (this.id && this.id !== document?.id) this.cancel();
         if (!document || document.status !== "ready" || document.state === "kept") return;
-        if (this.id === document.id || this.stoppedIds.has(document.id)) return;
+        if (this.id === document.id || this.settled.has(document.id)) return;
         this.run(document.id);
     }
 
@@ -27,7 +27,7 @@ export class Prefill extends EventTarget {
         this.cancel();
         const controller = new AbortController();
         Object.assign(this, { id, controller, progress: {}, error: null });
-        this.stoppedIds.delete(id);
+        this.settled.delete(id);
         this.set("running");
         try {
             const response = await request("POST", documentPath(id, "/prefill"), { signal: controller.signal, accept: "text/event-stream" });
@@ -39,11 +39,13 @@ export class Prefill extends EventTarget {
                     this.set("running");
                 }
             }
-            if (this.controller === controller) this.end("idle");
+            if (this.controller !== controller) return;
+            this.settled.add(id);
+            this.end("idle");
         } catch (error) {
             if (this.controller !== controller) return;
             this.error = isAbort(error) ? null : error;
-            this.stoppedIds.add(id);
+            this.settled.add(id);
             const gone = error.status === 404; // removed meanwhile, or a server that does not do this
             this.end(gone ? "idle" : isAbort(error) ? "stopped" : "failed");
         }
