@@ -39,7 +39,7 @@ def read_source(source: str | Path, reading: Reading = AS_IS) -> Source:
     """A document as text, with its pages and sections, read in this process and without limits of time and memory.
 
     Args:
-        source: path of a text, Markdown, PDF, DOCX, HTML or EPUB file, or "-" for standard input. What it is shows
+        source: path of a file of one of the `FORMATS`, or "-" for standard input. What it is shows
             in its bytes; only .html and .md files are known by their names too. Text is UTF-8, or UTF-16 or UTF-32
             with a byte order mark.
         reading: a password, and what else readers may want to know.

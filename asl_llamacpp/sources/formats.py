@@ -18,6 +18,13 @@ FORMATS = {
     "docx": "DOCX",
     "html": "HTML",
     "epub": "EPUB",
+    "odt": "ODT",
+    "rtf": "RTF",
+    "xlsx": "XLSX",
+    "csv_table": "CSV",
+    "pptx": "PPTX",
+    "eml": "EML",
+    "msg": "MSG",
 }
 """By the name of a module here, which has a `FORMAT`: what that is called in messages."""
 

@@ -14,8 +14,6 @@ from .text import FORMAT as TEXT
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # the container of .doc, .xls and .ppt, and of .docx with a password
 _LOCKED_PART = "EncryptedPackage".encode("utf-16-le")
 _OTHER_ARCHIVES = {
-    "xl/workbook.xml": "an Excel file",
-    "ppt/presentation.xml": "a PowerPoint file",
     "content.xml": "an OpenDocument file",
 }
 
@@ -61,8 +59,6 @@ def _refuse(data: bytes, name: str) -> None:
         if _LOCKED_PART in data:
             raise UnreadableError(f"{name} is locked with a password: save it without one first")
         raise _unsupported(name, "an old Word, Excel or PowerPoint file")
-    if data.startswith(b"{\\rtf"):
-        raise _unsupported(name, "an RTF file")
 
 
 def _unsupported(name: str, kind: str) -> UnreadableError:

@@ -1,0 +1,152 @@
+"""XLSX files: what Excel, LibreOffice and others save. Each sheet is a section."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .archive import open_archive
+from .cell_text import cell_text
+from .formats import Format
+from .office_parts import checked_parts
+from .pieces import Pieces
+from .reading import Reading
+from .source import Source
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
+_AS_IS = Reading()
+_MOST_NAMED = 10
+_MOST_MERGED = 10_000  # cells of a range that get its value
+
+
+def is_xlsx(archive: ZipFile) -> bool:
+    """Whether an archive is an XLSX file."""
+    return "xl/workbook.xml" in archive.namelist()
+
+
+def read_xlsx(data: bytes, name: str, reading: Reading = _AS_IS) -> Source:
+    """The cells of all sheets, as they are shown, in tables; empty rows divide the tables of a sheet.
+
+    A merged cell's value is in each of its places. Formulas give their values as they were saved. Comments stand below
+    the table. Hidden sheets, rows and columns are left out, as on the screen, and named. Raises ValueError for a file
+    that is broken, locked or too large.
+    """
+    import openpyxl
+
+    pieces = Pieces()
+    with open_archive(data, name, "an XLSX") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = checked_parts(archive, name).getvalue()
+        without_value = _formulas(openpyxl.load_workbook(io.BytesIO(parts)))
+        book = openpyxl.load_workbook(io.BytesIO(parts), data_only=True)
+        sheets = book.worksheets
+        for number, sheet in enumerate(sheets, start=1):
+            if sheet.sheet_state == "visible":
+                _add_sheet(pieces, sheet, without_value.get(sheet.title, set()))
+            else:
+                pieces.warnings.append(f"the sheet {sheet.title!r} is hidden, and was left out")
+            reading.report(name, number, len(sheets))
+        names = archive.namelist()
+        for folder, what in (("xl/charts/chart", "charts"), ("xl/media/", "pictures")):
+            n = sum(part.startswith(folder) for part in names)
+            if n:
+                pieces.warnings.append(f"{n} {what} were not read")
+    return pieces.source(name)
+
+
+def _formulas(book: Any) -> dict[str, set[str]]:
+    return {
+        sheet.title: {cell.coordinate for _, cell in _cells(sheet) if cell.data_type == "f"}
+        for sheet in book.worksheets
+    }
+
+
+def _cells(sheet: Any) -> list[tuple[tuple[int, int], Any]]:
+    # its public methods make a cell for each place up to the last one, of which there may be 17 billion
+    return sorted(sheet._cells.items())
+
+
+def _add_sheet(pieces: Pieces, sheet: Any, formulas: set[str]) -> None:
+    pieces.heading(sheet.title)
+    hidden_rows = {at for at, row in sheet.row_dimensions.items() if row.hidden}
+    hidden_columns = _hidden_columns(sheet)
+    texts: dict[tuple[int, int], str] = {}
+    comments: list[str] = []
+    empty: list[str] = []
+    n_hidden = 0
+    for place, cell in _cells(sheet):
+        text = cell_text(cell.value, cell.number_format)
+        if cell.value is None and cell.coordinate in formulas:
+            empty.append(cell.coordinate)
+        if text and (place[0] in hidden_rows or place[1] in hidden_columns):
+            n_hidden += 1
+            continue
+        if text:
+            texts[place] = text
+        if cell.comment is not None and cell.comment.text:
+            comments.append(f"Comment on {cell.coordinate}: {' '.join(str(cell.comment.text).split())}")
+    _spread_merged(sheet, texts, hidden_rows, hidden_columns)
+    for rows in _tables(texts):
+        pieces.table(rows)
+    for comment in comments:
+        pieces.text(comment)
+    if n_hidden:
+        pieces.warnings.append(f"{n_hidden} cells in hidden rows and columns of {sheet.title!r} were left out")
+    if empty:
+        which = ", ".join(empty[:_MOST_NAMED]) + (f" and {len(empty) - _MOST_NAMED} more" * (len(empty) > _MOST_NAMED))
+        pieces.warnings.append(
+            f"formulas of {sheet.title!r} have no saved value ({which}): save the file with a spreadsheet program"
+        )
+
+
+def _hidden_columns(sheet: Any) -> set[int]:
+    hidden: set[int] = set()
+    for column in sheet.column_dimensions.values():
+        if column.hidden and column.min and column.max:
+            hidden.update(range(column.min, min(column.max, 16384) + 1))
+    return hidden
+
+
+def _spread_merged(sheet: Any, texts: dict[tuple[int, int], str], rows: set[int], columns: set[int]) -> None:
+    filled_rows = {row for row, _ in texts}
+    for cells in sheet.merged_cells.ranges:
+        text = texts.get((cells.min_row, cells.min_col))
+        if text is None or cells.size["rows"] * cells.size["columns"] > _MOST_MERGED:
+            continue
+        alone = {place for place in texts if place[0] == cells.min_row} == {(cells.min_row, cells.min_col)}
+        last = cells.min_col if alone else cells.max_col  # a title over the table is said once
+        for row in range(cells.min_row, cells.max_row + 1):
+            if row not in filled_rows or row in rows:
+                continue
+            for column in range(cells.min_col, last + 1):
+                if column not in columns:
+                    texts.setdefault((row, column), text)
+
+
+def _tables(texts: dict[tuple[int, int], str]) -> Iterator[list[list[str]]]:
+    """Rows that follow each other, without the columns that are empty in all of them."""
+    by_row: dict[int, dict[int, str]] = {}
+    for (row, column), text in texts.items():
+        by_row.setdefault(row, {})[column] = text
+    block: list[dict[int, str]] = []
+    before = 0
+    for row in sorted(by_row):
+        if block and row > before + 1:
+            yield _grid(block)
+            block = []
+        block.append(by_row[row])
+        before = row
+    if block:
+        yield _grid(block)
+
+
+def _grid(block: list[dict[int, str]]) -> list[list[str]]:
+    columns = sorted({column for row in block for column in row})
+    return [[row.get(column, "") for column in columns] for row in block]
+
+
+FORMAT = Format(lambda data, name: read_xlsx(data, name), in_archive=is_xlsx, read_with=read_xlsx)
