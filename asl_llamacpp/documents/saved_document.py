@@ -10,7 +10,7 @@ import llama_cpp
 import numpy as np
 
 from ..files.asldoc import DocumentFile, DocumentFileError, check_matches, open_document_file, write_document_file
-from ..files.fingerprint import fingerprint
+from ..files.fingerprint import as_saved, fingerprint
 from ..prefill.contrast import Found
 from ..prefill.document_state import DocumentState, LayerKV
 from ..sources import Heading, Mark, Source
@@ -103,7 +103,7 @@ def open_document(llm: Any, path: Path) -> tuple[Document, DocumentState, Found]
     file = open_document_file(path)
     try:
         saved = {str(name): str(value) for name, value in file.header["fingerprint"].items()}
-        own = document_fingerprint(llm)
+        own = as_saved(document_fingerprint(llm), saved, llm.model_path, llm.lora_path)
         if llm.shelf.kv_shape is None:  # stock llama.cpp evaluates the text anew
             saved, own = ({name: values[name] for name in _OF_TEXT} for values in (saved, own))
         check_matches(saved, own, path)

@@ -9,6 +9,7 @@ from typing import Any
 import llama_cpp
 
 from ..engine.version import __version__
+from .file_hash import PREFIX, file_hash
 
 SAMPLE, SAMPLES = 1 << 16, 32
 
@@ -23,7 +24,10 @@ class StateMismatchError(RuntimeError):
 
 
 def model_fingerprint(path: str | Path) -> str:
-    """Hash of a model file: its size, and samples of 64 KiB from its beginning to its end."""
+    """Hash that names a model file: of its size, and samples of 64 KiB from its beginning to its end.
+
+    For measurements and constants, which a few other bytes would not change; states need `file_hash`.
+    """
     path = Path(path)
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -39,13 +43,25 @@ def fingerprint(llm: Any) -> dict[str, str]:
     params = llm.context_params
     settings = [f"{name}={getattr(params, name)}" for name in _CONTEXT_FIELDS]
     return {
-        "model": model_fingerprint(llm.model_path),
-        "adapter": f"{model_fingerprint(llm.lora_path)} {llm.lora_scale}" if llm.lora_path else "none",
+        "model": file_hash(llm.model_path),
+        "adapter": f"{file_hash(llm.lora_path)} {llm.lora_scale}" if llm.lora_path else "none",
         "policy": str(llm.kv_policy),
         "kv_budget": str(llm.kv_budget),
         "context settings": ", ".join(settings),
         "build": f"asl_llamacpp {__version__}, llama-cpp-python {llama_cpp.__version__}",
     }
+
+
+def as_saved(
+    own: dict[str, str], saved: dict[str, str], model: str | Path, adapter: str | Path | None
+) -> dict[str, str]:
+    """`own`, with files named as `saved` names them: earlier versions had samples of a file for all of it."""
+    own = dict(own)
+    if not saved.get("model", PREFIX).startswith(PREFIX):
+        own["model"] = model_fingerprint(model)
+    if adapter and not saved.get("adapter", PREFIX).startswith((PREFIX, "none")):
+        own["adapter"] = own["adapter"].replace(file_hash(adapter), model_fingerprint(adapter))
+    return own
 
 
 def check_fingerprint(saved: dict[str, str] | None, own: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from ..files.fingerprint import check_fingerprint, fingerprint
+from ..files.fingerprint import as_saved, check_fingerprint, fingerprint
 
 
 def with_rows(array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
@@ -77,7 +77,8 @@ def check(llm: Any, state: llama_cpp.LlamaState) -> None:
         StateMismatchError: see `check_fingerprint`.
         ValueError: the state has more tokens than the context.
     """
-    check_fingerprint(getattr(state, "fingerprint", None), fingerprint(llm))
+    saved = getattr(state, "fingerprint", None)
+    check_fingerprint(saved, as_saved(fingerprint(llm), saved or {}, llm.model_path, llm.lora_path))
     if state.n_tokens > llm._n_ctx:
         raise ValueError(f"the state holds {state.n_tokens} tokens, more than n_ctx={llm._n_ctx}")
 

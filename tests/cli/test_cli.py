@@ -71,16 +71,14 @@ class FakeLlama:
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         return [1] * add_bos + list(range(len(text.split())))
 
-    def create_chat_completion(self, messages: list[dict[str, str]], **options: Any) -> Any:
+    @property
+    def _chat_handlers(self) -> dict[str | None, Any]:
+        return {self.chat_format: self._chat}
+
+    def _chat(self, llama: Any, messages: list[dict[str, str]], **options: Any) -> Any:
         self.messages = messages
         rendered = " ".join(["<user>", *(message["content"] for message in messages), "<end>", "<assistant>"])
-        completion = self.create_completion(self.tokenize(rendered.encode(), add_bos=False), **options)
-        if options.get("stream"):
-            deltas = [{"role": "assistant"}, *({"content": chunk["choices"][0]["text"]} for chunk in completion), {}]
-            return ({"choices": [{"delta": delta}]} for delta in deltas)
-        choice = completion["choices"][0]
-        message = {"content": choice["text"]}
-        return {**completion, "choices": [{"message": message, "finish_reason": choice["finish_reason"]}]}
+        return llama.create_completion(llama.tokenize(rendered.encode(), add_bos=False), **options)
 
     def create_completion(self, prompt: Any, stream: bool = False, **options: Any) -> Any:
         self.prompt = prompt
