@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import typer
+import sys
+from typing import TYPE_CHECKING, Any
 
-from .command_files import CommandFolder
-from .version import program
+if TYPE_CHECKING:
+    from .program import app
 
-app = typer.Typer(
-    name="asl-llamacpp",
-    cls=CommandFolder,
-    help="Questions about long documents, answered on your own machine.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.callback()(program)
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point of `asl-llamacpp`."""
-    app()
+    """Entry point of `asl-llamacpp`. What it needs is imported here, so that Ctrl-C ends that in one line too."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that has no such character shows a question mark
+            stream.reconfigure(errors="replace")
+    try:
+        from .program import app
+
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from .program import app
+
+        return app
+    raise AttributeError(name)
 
 
 __all__ = ["app", "main"]

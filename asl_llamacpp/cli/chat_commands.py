@@ -36,13 +36,13 @@ Command = Callable[[Console, str], None]
 
 def is_command(line: str) -> bool:
     """Whether a line is meant as a command: a path with more than one / is no command, but part of a question."""
-    return line.startswith("/") and "/" not in line.split(maxsplit=1)[0][1:]
+    return line.lower() in ("quit", "exit") or (line.startswith("/") and "/" not in line.split(maxsplit=1)[0][1:])
 
 
 def run_command(console: Console, line: str) -> bool:
     """Do what the line says; False: the chat is to end. Errors are those of what was done."""
     name, _, argument = line.partition(" ")
-    if name == "/quit":
+    if name.lower() in ("/quit", "quit", "exit"):
         return False
     command = COMMANDS.get(name)
     if command is None:

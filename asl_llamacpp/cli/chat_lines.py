@@ -100,13 +100,15 @@ def no_echo() -> Iterator[None]:
 
 def piped_lines() -> Iterator[str]:
     """The lines of standard input."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, so no questions can come from it")
     yield from sys.stdin
 
 
 def is_interactive(documents: list[str]) -> bool:
     """Whether there is somebody to type; ValueError if standard input has to be the document and the questions."""
     if STDIN not in documents:
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     if not sys.stderr.isatty():
         raise ValueError("standard input is the document, so questions cannot come from it: name a file")
     return True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from ..documents.answer import Answer, AnswerStream
@@ -36,11 +36,12 @@ class ChatSession:
         options: dict[str, Any],
         overflow: Overflow = "error",
         max_tokens: int = 256,
-        temperature: float = 0.0,
+        sampling: Mapping[str, Any] = MappingProxyType({}),
+        system: str = "",
     ) -> None:
         self.model, self.loaded = model, loaded
         self.options, self.overflow = options, overflow
-        self.max_tokens, self.temperature = max_tokens, temperature
+        self.max_tokens, self.sampling, self.system = max_tokens, sampling, system
         self.history: list[Turn] = []
         self.last: Answer | None = None
         self._aside: TemporaryDirectory[str] | None = None
@@ -75,7 +76,7 @@ class ChatSession:
             document = self.llm.open_document(aside)
             self._drop_aside()  # what is mapped of it stays
             return document
-        return open_loaded(self.llm, self.loaded, self.overflow, self.max_tokens)
+        return open_loaded(self.llm, self.loaded, self.overflow, self.max_tokens, self.system)
 
     @property
     def can_complete(self) -> bool:
@@ -97,9 +98,7 @@ class ChatSession:
     def ask(self, question: str, n_dropped: int = 0) -> AnswerStream:
         """The answer, piece by piece; the oldest turns are dropped for good. See `Document.ask` for the errors."""
         history = self.history[n_dropped:]
-        stream = self.document.ask(
-            question, history=history, max_tokens=self.max_tokens, stream=True, temperature=self.temperature
-        )
+        stream = self.document.ask(question, history=history, max_tokens=self.max_tokens, stream=True, **self.sampling)
         self.history = history
         return stream
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import commands
+from .errors import one_line_errors
 
 
 class CommandFile(TyperCommand):
@@ -30,7 +31,8 @@ class CommandFile(TyperCommand):
         if name == "help":
             self.help = _docstring(self.module)
         elif name in ("params", "callback"):
-            loaded = _load(self.module)
+            with one_line_errors():  # Ctrl-C while the command is imported
+                loaded = _load(self.module)
             self.params, self.callback = loaded.params, loaded.callback
         else:
             raise AttributeError(name)

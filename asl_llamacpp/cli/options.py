@@ -8,7 +8,10 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from ..budget.plan import parse_budget
+from ..budget.text import Budget as Budget_
 from ..documents import shelf
+from .defaults import MODEL_DEFAULT
 
 BATCH = 512
 
@@ -20,7 +23,14 @@ class OnOverflow(str, Enum):
 
 Model: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="GGUF file.", show_default="SmolLM2-135M-Instruct, if installed"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="GGUF file; also in the environment, as ASL_MODEL.",
+        envvar="ASL_MODEL",
+        show_envvar=False,
+        show_default=MODEL_DEFAULT,
+    ),
 ]
 PolicySpec: TypeAlias = Annotated[
     str, typer.Option(help="What to prune: asl, snapkv, full..., or a spec such as asl:tau=0.4,select_k=1024.")
@@ -44,6 +54,21 @@ AllowPrivate: TypeAlias = Annotated[
 ]
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")]
 Temperature: TypeAlias = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
+Seed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, help="Makes answers at a temperature above 0 repeatable.", show_default="another each time"),
+]
+System: TypeAlias = Annotated[
+    str, typer.Option(help="A system prompt, which stands before the document.", show_default="none")
+]
+Thinking: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--thinking/--no-thinking",
+        help="Whether a model that can do both thinks before it answers.",
+        show_default="as its chat template has it",
+    ),
+]
 GpuLayers: TypeAlias = Annotated[int, typer.Option(min=-1, help="Layers on the GPU, if there is one; -1: all.")]
 Rpc: TypeAlias = Annotated[
     str | None,
@@ -56,6 +81,25 @@ UbatchOfDevice: TypeAlias = Annotated[
 ]
 TypeK: TypeAlias = Annotated[str, typer.Option(help="Type of K, such as f16 or q8_0.")]
 TypeV: TypeAlias = Annotated[str, typer.Option(help="Type of V.")]
+
+
+def size_of(option: str, text: str) -> int:
+    """Bytes that the text of an option says. ValueError: it says none."""
+    try:
+        parsed = parse_budget(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.kind != "bytes":
+        raise ValueError(f"{option} {text}: give bytes with a unit, such as 8GiB")
+    return int(parsed.value)
+
+
+def budget_of(text: str | None) -> Budget_ | None:
+    """What --budget says. ValueError naming the option."""
+    try:
+        return parse_budget(text)
+    except ValueError as error:
+        raise ValueError(str(error).replace("kv_budget=", "--budget ", 1)) from None
 
 
 def how_to_overflow(overflow: OnOverflow, sections: bool) -> shelf.Overflow:

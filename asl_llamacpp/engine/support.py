@@ -14,6 +14,7 @@ from typing import Any
 import llama_cpp
 
 from .binding import model_error
+from .log import first_failure
 
 
 @contextmanager
@@ -29,7 +30,8 @@ def model_without_weights(path: str | Path, n_gpu_layers: int = 0) -> Iterator[A
     params.n_gpu_layers = n_gpu_layers
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not model:
-        raise ValueError(f"llama.cpp cannot load {path}: not a GGUF model of a known architecture")
+        reason = first_failure() or "not a GGUF model of a known architecture"
+        raise ValueError(f"llama.cpp cannot load {path}: {reason}")
     try:
         yield model
     finally:

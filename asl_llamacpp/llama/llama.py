@@ -35,9 +35,10 @@ from . import pickled, state
 from .evaluation import PrunedEvaluation
 from .generation import Closed
 from .one_at_a_time import OneAtATime
+from .templates import CheckedTemplate
 
 
-class Llama(OnDevices, OneAtATime, PrunedEvaluation):
+class Llama(OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Any thread may use it: calls wait for their turn, in the order in which they came. A stream has the turn from its

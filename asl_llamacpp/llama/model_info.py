@@ -10,6 +10,7 @@ import llama_cpp
 
 from ..engine.gguf_header import GGUFHeader
 from ..files.model_file import find_model
+from .templates import template_error
 
 _F16_BYTES = 2
 
@@ -25,6 +26,7 @@ class ModelInfo:
     file_bytes       size of the file, bytes
     kv_bytes_per_1k  f16 K and V of 1024 tokens in all layers, bytes: the sum over the layers of
                      2 * kv_heads * (key_length + value_length) * 1024
+    chat_template    whether there is one; chat_template_error: why it cannot be read, so that no model can be opened
     """
 
     path: str
@@ -40,6 +42,8 @@ class ModelInfo:
     sliding_window: int | None
     file_bytes: int
     kv_bytes_per_1k: int | None
+    chat_template: bool = False
+    chat_template_error: str | None = None
 
 
 def read_model_info(path: str | Path) -> ModelInfo:
@@ -61,6 +65,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     default_length = embedding // max(heads) if embedding and any(heads) else None
     key_length = get(f"{architecture}.attention.key_length") or default_length
     value_length = get(f"{architecture}.attention.value_length") or default_length
+    template = get("tokenizer.chat_template")
     kv_bytes = None
     if key_length is not None and value_length is not None:
         kv_bytes = 1024 * _F16_BYTES * sum(kv_heads) * (key_length + value_length)
@@ -77,6 +82,8 @@ def read_model_info(path: str | Path) -> ModelInfo:
         context=get(f"{architecture}.context_length"),
         sliding_window=get(f"{architecture}.attention.sliding_window") or None,
         file_bytes=path.stat().st_size,
+        chat_template=bool(template),
+        chat_template_error=template_error(template) if template else None,
         kv_bytes_per_1k=kv_bytes,
     )
 

@@ -81,7 +81,7 @@ def load_document(files: Sequence[str], reading: Reading = AS_IS) -> Loaded:
     return Loaded(name, content, file.path, (file.arrays["tokens"].tolist(), int(file.header.get("n_head", 0))))
 
 
-def measure(model: str | Path, loaded: Loaded, question: str | None = None) -> DocumentSize:
+def measure(model: str | Path, loaded: Loaded, question: str | None = None, system: str = "") -> DocumentSize:
     """Count the prompt's tokens exactly as `Document.ask` will evaluate them, with the model's vocabulary alone.
 
     question: None: any; `QUESTION_ROOM` is what it takes.
@@ -90,7 +90,7 @@ def measure(model: str | Path, loaded: Loaded, question: str | None = None) -> D
         ValueError: llama.cpp cannot load the model, the question is empty, or the chat template cannot render it.
     """
     with closing(models.open_model(model, vocab_only=True, kv_policy="full", n_gpu_layers=0)) as tokenizer:
-        document = Document(tokenizer, loaded.content, loaded.name, loaded.tokens)
+        document = Document(tokenizer, loaded.content, loaded.name, loaded.tokens, system)
         asked = QUESTION_ROOM if question is None else len(document.prompt(question)) - len(document.tokens)
         n_ctx_train = models.trained_context(tokenizer)
         return DocumentSize(loaded.name, document.n_tokens, document.n_head + asked, n_ctx_train)
@@ -128,9 +128,13 @@ def fit_context(
     )
 
 
-def open_loaded(llm: Llama, loaded: Loaded, overflow: Overflow, max_tokens: int) -> Document:
+def open_loaded(llm: Llama, loaded: Loaded, overflow: Overflow, max_tokens: int, system: str = "") -> Document:
     """The document, to be asked. A saved one that is too long for the context is read by sections from its text."""
     n_saved = len(loaded.tokens[0]) if loaded.tokens is not None else 0
     if loaded.saved is not None and (overflow == "error" or n_saved + QUESTION_ROOM + max_tokens <= llm.n_ctx()):
+        if system:
+            raise ValueError(
+                f"{loaded.saved} was saved with its own beginning: a system prompt cannot be put before it"
+            )
         return llm.open_document(loaded.saved)
-    return llm.shelf.add(loaded.content, loaded.name, overflow)
+    return llm.shelf.add(loaded.content, loaded.name, overflow, system)

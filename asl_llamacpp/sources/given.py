@@ -57,13 +57,19 @@ def given_files(
             yield _of_content(str(title), content)
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:  # the shell closed it
+        raise ValueError("standard input is closed, so nothing can be read from it: name a file")
+    return limited(sys.stdin.buffer, "standard input")
+
+
 def _is_named(one: tuple[Any, ...]) -> bool:
     return len(one) == 2 and isinstance(one[0], str) and not isinstance(one[1], str | os.PathLike)
 
 
 def _of_path(path: str, reading: Reading) -> Iterator[Given | str]:
     if path == STDIN:
-        yield Given("standard input", lambda: ("standard input", limited(sys.stdin.buffer, "standard input")))
+        yield Given("standard input", lambda: ("standard input", _standard_input()))
     elif is_url(path):
         yield Given(path, lambda: fetch(path, reading))
     else:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ...budget.plan import parse_budget
 from ...documents.answer import Answer, AnswerStream
 from ...documents.evidence import Span
 from ...documents.heat_map import check_heat_map_path
@@ -18,7 +17,8 @@ from ...llama import models
 from ...llama.opening import fit_context, measure, open_loaded
 from ...policies import Policy, parse_policy
 from ...prefill.plot import check_plot_path, plot_report
-from ...sources import Reading
+from ...sources import STDIN, Reading
+from ...sources.fetching import is_url
 from ...sources.reading import SECONDS
 from ..chat_text import plain
 from ..errors import one_line_errors
@@ -35,9 +35,13 @@ from ..options import (
     ReadTimeout,
     Rpc,
     Sections,
+    Seed,
+    System,
     Temperature,
+    Thinking,
     Threads,
     UbatchOfDevice,
+    budget_of,
     how_to_overflow,
     llama_options,
 )
@@ -50,18 +54,20 @@ SHOWN = 3
 
 def ask(
     documents: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="DOC...",
             help="Files, folders, patterns or URLs, read as one, or one saved .asldoc file; - is standard input.",
+            show_default=False,
         ),
-    ],
-    question: Annotated[str, typer.Argument(help="What to ask about it.")],
+    ] = None,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask about it.", show_default=False)] = "",
     model: Model = None,
     policy: PolicySpec = "asl",
     budget: Budget = None,
     n_ctx: Annotated[
-        int | None, typer.Option(min=1, help="Context, tokens.", show_default="the smallest that fits")
+        int | None,
+        typer.Option("--n-ctx", "--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits"),
     ] = None,
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
@@ -70,10 +76,14 @@ def ask(
     allow_private: AllowPrivate = False,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
+    seed: Seed = None,
+    system: System = "",
+    thinking: Thinking = None,
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
     threads: Threads = None,
     ubatch: UbatchOfDevice = None,
+    passages: Annotated[int, typer.Option(min=0, help="Passages of the evidence that are shown.")] = SHOWN,
     evidence: Annotated[
         Path | None, typer.Option(help="Write the document as a heat map of the attention into an .html file.")
     ] = None,
@@ -86,6 +96,7 @@ def ask(
 ) -> None:
     """Answer a question about a document that may be long; the passages it could rest on are shown on stderr."""
     with one_line_errors():
+        documents = _check_words(documents or [], question)
         kv_policy = parse_policy(policy)
         on_overflow = how_to_overflow(overflow, sections)
         if plot is not None:
@@ -100,15 +111,17 @@ def ask(
         path = models.find_model(model)
         loaded = read_documents(documents, quiet, reading)
         options: dict[str, Any] = {
-            "n_ctx": fit_context(measure(path, loaded, question), max_tokens, n_ctx, on_overflow),
+            "n_ctx": fit_context(measure(path, loaded, question, system), max_tokens, n_ctx, on_overflow),
             **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
             "kv_policy": policy,
-            "kv_budget": parse_budget(budget),
+            "kv_budget": budget_of(budget),
         }
         with PrefillBar(not quiet) as bar, closing(models.open_model(path, on_progress=bar, **options)) as llm:
-            document = open_loaded(llm, loaded, on_overflow, max_tokens)
-            answers = document.ask(question, max_tokens=max_tokens, temperature=temperature, stream=True)
+            document = open_loaded(llm, loaded, on_overflow, max_tokens, system)
+            answers = document.ask(
+                question, max_tokens=max_tokens, temperature=temperature, seed=seed, thinking=thinking, stream=True
+            )
             answer = answers.finish() if as_json else _stream(answers, bar)
             if evidence is not None:
                 answer.save_heat_map(evidence)
@@ -120,16 +133,27 @@ def ask(
                 "n_ctx": options["n_ctx"],
             }
             facts: dict[str, Any] = {"usage": answer.usage, "finish_reason": answer.finish_reason}
-            passages = [vars(span) for span in answer.evidence]
-            facts |= {"evidence": passages, "evidence_note": answer.evidence_note}
+            spans = [vars(span) for span in answer.evidence]
+            facts |= {"reasoning": answer.reasoning, "evidence": spans, "evidence_note": answer.evidence_note}
             facts["warnings"] = loaded.content.warnings
             typer.echo(json.dumps({**told, **facts, "report": answer.report.to_dict()}))
         elif not quiet:
-            _show_evidence(answer)
+            _show_evidence(answer, passages)
         if report:
             typer.echo(f"\n{answer.report}", err=True)
         if plot is not None:
             plot_report(answer.report, plot)
+
+
+def _check_words(documents: list[str], question: str) -> list[str]:
+    """The documents. ValueError where one of them, or the question, was forgotten."""
+    is_file = question == STDIN or is_url(question) or Path(question).expanduser().exists()
+    if is_file:
+        what = "standard input" if question == STDIN else question
+        raise ValueError(f'{what} is a document, and no question follows: asl-llamacpp ask {question} "your question"')
+    if not documents:
+        raise ValueError(f"no document to ask: name a file, or - for standard input, before the question {question!r}")
+    return documents
 
 
 def _check_plot(path: Path, policy: Policy) -> None:
@@ -148,11 +172,11 @@ def _stream(answers: AnswerStream, bar: PrefillBar) -> Answer:
     return answers.answer
 
 
-def _show_evidence(answer: Answer) -> None:
-    if not answer.evidence:
+def _show_evidence(answer: Answer, most: int) -> None:
+    if not answer.evidence or not most:
         return
     typer.echo(f"\nevidence   {answer.evidence_note}", err=True)
-    for i, span in enumerate(answer.evidence[:SHOWN], start=1):
+    for i, span in enumerate(answer.evidence[:most], start=1):
         typer.echo(f"{i:>8}.  {passage_text(span)}", err=True)
 
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ...budget.plan import parse_budget
 from ...llama import models
 from ...llama.opening import fit_context, measure
 from ...policies import parse_policy
@@ -39,9 +38,13 @@ from ..options import (
     ReadTimeout,
     Rpc,
     Sections,
+    Seed,
+    System,
     Temperature,
+    Thinking,
     Threads,
     UbatchOfDevice,
+    budget_of,
     how_to_overflow,
     llama_options,
 )
@@ -66,7 +69,13 @@ def chat(
     budget: Budget = None,
     n_ctx: Annotated[
         int | None,
-        typer.Option(min=1, help="Context, tokens.", show_default=f"the document and {ROOM} tokens, if the model can"),
+        typer.Option(
+            "--n-ctx",
+            "--ctx",
+            min=1,
+            help="Context, tokens.",
+            show_default=f"the document and {ROOM} tokens, if the model can",
+        ),
     ] = None,
     overflow: Overflow = OnOverflow.error,
     sections: Sections = False,
@@ -75,6 +84,9 @@ def chat(
     allow_private: AllowPrivate = False,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
+    seed: Seed = None,
+    system: System = "",
+    thinking: Thinking = None,
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
     threads: Threads = None,
@@ -98,17 +110,18 @@ def chat(
         reading = Reading(password, seconds=read_timeout, allow_private=allow_private)
         path = models.find_model(model)
         loaded = read_documents(documents, quiet, reading)
-        size = measure(path, loaded)
+        size = measure(path, loaded, system=system)
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
             **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
-            "kv_budget": parse_budget(budget),
+            "kv_budget": budget_of(budget),
         }
         with ExitStack() as stack:
             with PrefillBar(not quiet) as bar:
                 arguments = (path, loaded, policy, {**options, "on_progress": bar})
-                session = stack.enter_context(ChatSession(*arguments, on_overflow, max_tokens, temperature))
+                sampling = {"temperature": temperature, "seed": seed, "thinking": thinking}
+                session = stack.enter_context(ChatSession(*arguments, on_overflow, max_tokens, sampling, system))
             asked = Chat(session, interactive, quiet, complete)
             asked.run("-" not in documents)
     if asked.failed and not interactive:

@@ -12,18 +12,23 @@ import typer
 from ...engine.log import silence_llama_cpp
 from ...engine.support import asl_unsupported_reason
 from ...files.calibration import calibrated
+from ...files.model_file import find_model
 from ...llama.model_info import ModelInfo, read_model_info
+from ..defaults import MODEL_DEFAULT
 from ..errors import one_line_errors
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="GGUF file", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="GGUF file.", envvar="ASL_MODEL", show_envvar=False, show_default=MODEL_DEFAULT),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """What a model is, and whether ASL can serve it."""
     with one_line_errors():
         silence_llama_cpp()
-        found = read_model_info(model)
+        found = read_model_info(find_model(model))
         reason = asl_unsupported_reason(found.path)
         try:
             policy, file = calibrated("asl", found.path)
@@ -34,7 +39,7 @@ def info(
             told = {"asl": reason is None, "asl_reason": reason, "calibration": calibration}
             typer.echo(json.dumps({**asdict(found), **told}))
         else:
-            rows = {**_rows(found, reason), "calibration": calibration or "none"}
+            rows = {**_rows(found, reason), "chat template": _template(found), "calibration": calibration or "none"}
             for title, text in rows.items():
                 typer.echo(f"{title:<14} {text}")
 
@@ -55,6 +60,13 @@ def _rows(found: ModelInfo, reason: str | None) -> dict[str, str]:
         "KV cache, f16": _kv(found),
         "ASL": "supported" if reason is None else f"not supported: {reason}",
     }
+
+
+def _template(found: ModelInfo) -> str:
+    if not found.chat_template:
+        return "none: a base model, which is asked in plain text"
+    error = found.chat_template_error
+    return "there is one" if error is None else f"broken, so that the model cannot be opened: {error}"
 
 
 def _kv(found: ModelInfo) -> str:

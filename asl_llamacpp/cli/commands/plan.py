@@ -13,14 +13,14 @@ from ...budget.kv_shape import CELLS_PAD, pad
 from ...budget.memory_plan import HEADROOM, Need, Planner
 from ...budget.model_file import open_model_file
 from ...budget.model_shape import ModelShape, kv_type
-from ...budget.plan import KVShape, parse_budget
+from ...budget.plan import KVShape
 from ...engine.devices import batch_sizes
 from ...engine.log import silence_llama_cpp
 from ...files.calibration import calibrated
 from ...files.model_file import find_model
 from ...policies import POLICIES
 from ..errors import one_line_errors
-from ..options import BATCH, GpuLayers, TypeK, TypeV, UbatchOfDevice
+from ..options import BATCH, GpuLayers, TypeK, TypeV, UbatchOfDevice, budget_of, size_of
 
 _COLUMNS = (
     *("policy", "fits", "weights", "compute", "KV after", "KV peak"),
@@ -39,7 +39,8 @@ def plan(
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="kv_budget: tokens (2048), a fraction of the prompt (10%) or bytes (2GiB).")
+        str | None,
+        typer.Option(help="What the KV may hold: tokens (2048), a fraction of the prompt (10%) or bytes (2GiB)."),
     ] = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="A policy, such as asl:select_k=1024; may be repeated.", show_default="all")
@@ -47,7 +48,8 @@ def plan(
     type_k: TypeK = "f16",
     type_v: TypeV = "f16",
     n_ctx: Annotated[
-        int | None, typer.Option("--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits")
+        int | None,
+        typer.Option("--n-ctx", "--ctx", min=1, help="Context, tokens.", show_default="the smallest that fits"),
     ] = None,
     ubatch: UbatchOfDevice = None,
     n_gpu_layers: GpuLayers = -1,
@@ -59,8 +61,8 @@ def plan(
         silence_llama_cpp()
         path = find_model(model)
         policies = [calibrated(spec, path)[0] for spec in policy or POLICIES]
-        kv_budget = parse_budget(budget)
-        memory = None if vram is None else _bytes(vram)
+        kv_budget = budget_of(budget)
+        memory = None if vram is None else size_of("--vram", vram)
         by_device = batch_sizes({"n_gpu_layers": n_gpu_layers}).get("n_ubatch", BATCH)
         with open_model_file(path, n_gpu_layers) as file:
             found = file.shape
@@ -88,13 +90,6 @@ def plan(
             typer.echo(_table(rows))
             for note in _notes(rows, found, prompt):
                 typer.echo(note)
-
-
-def _bytes(vram: str) -> int:
-    parsed = parse_budget(vram)
-    if parsed is None or parsed.kind != "bytes":
-        raise ValueError(f"--vram {vram}: give bytes with a unit, such as 8GiB")
-    return int(parsed.value)
 
 
 def _table(rows: list[Need]) -> str:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import platformdirs
 import typer
 
-from ...budget.text import parse_budget
 from ...llama import models
 from ...policies import parse_policy
 from ...server.settings import ModelSettings, ServerSettings
@@ -28,8 +27,10 @@ from ..options import (
     Sections,
     Threads,
     UbatchOfDevice,
+    budget_of,
     how_to_overflow,
     llama_options,
+    size_of,
 )
 
 MOST_CONTEXT = 32768
@@ -94,14 +95,14 @@ def serve(
             "n_ctx": n_ctx or _context(path),
             **llama_options(n_gpu_layers, threads, ubatch),
             "rpc_servers": rpc,
-            "kv_budget": parse_budget(budget),
+            "kv_budget": budget_of(budget),
             "logits_all": logprobs,
         }
         names = {"localhost", "127.0.0.1", "::1"} if local else {host, socket.gethostname().lower(), "localhost"}
         settings = ServerSettings(
             folder=folder or _default_folder(),
-            store_limit=_size("--store-limit", store_limit),
-            max_upload=_size("--max-upload", max_upload),
+            store_limit=size_of("--store-limit", store_limit),
+            max_upload=size_of("--max-upload", max_upload),
             max_tokens=max_tokens,
             api_key=api_key,
             hosts=frozenset(name.lower() for name in (*names, *(allow_host or ()))),
@@ -121,13 +122,6 @@ def serve(
                 typer.launch(url)
 
         server.serve_app(app, listener, ready)
-
-
-def _size(option: str, text: str) -> int:
-    size = parse_budget(text)
-    if size is None or size.kind != "bytes":
-        raise ValueError(f"{option} {text}: give bytes with a unit, such as 4GiB")
-    return int(size.value)
 
 
 def _server() -> ModuleType:
