@@ -1,0 +1,1 @@
+"""The server under load, and what it costs over `Document.ask`."""
