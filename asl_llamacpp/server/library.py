@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 import time
@@ -134,6 +135,13 @@ class Library:
                 (self.folder / document / RECORD).unlink()
             shutil.rmtree(self.folder / document, ignore_errors=True)
         self.on_deleted(document)
+
+    async def until_read(self, document: str) -> None:
+        """Wait until a document is read, well or not. APIError if there is none of this id."""
+        self.get(document)
+        reading = self._reads.get(document)
+        if reading is not None:  # whoever waits may go away, and the others still wait
+            await asyncio.shield(asyncio.wrap_future(reading))
 
     def ready(self, document: str) -> Record:
         """The document once it is read, which is waited for. APIError if it cannot be read."""

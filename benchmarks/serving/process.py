@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,21 +27,28 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[tuple[str, int
         "--folder",
         str(folder),
     ]
-    started = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    said = folder / "said"
+    with said.open("w") as file:
+        started = subprocess.Popen([*command, *options], stderr=file)
     try:
-        assert started.stderr is not None
-        url = started.stderr.readline().partition(" at ")[2].split()[0].rstrip("/")
+        while not (line := said.read_text()).endswith("\n"):
+            time.sleep(0.05)
+        url = line.partition(" at ")[2].split()[0].rstrip("/")
         while httpx.get(f"{url}/health").json()["status"] == "loading":
-            pass
+            time.sleep(0.05)
         yield url, started.pid
     finally:
         started.terminate()
-        started.wait(30)
+        try:
+            started.wait(60)
+        finally:
+            started.kill()
+            print("".join(said.read_text().splitlines(keepends=True)[1:])[-4000:])
 
 
 def upload(url: str, text: str, name: str) -> str:
     """The id of the document, once it was read."""
     found = httpx.post(f"{url}/v1/documents", files=[("files", (name, text.encode()))], timeout=60).json()["data"][0]
     while httpx.get(f"{url}/v1/documents/{found['id']}").json()["status"] == "reading":
-        pass
+        time.sleep(0.05)
     return str(found["id"])

@@ -29,6 +29,8 @@ async def chat_completions(body: ChatRequest, request: Request, at: Annotated[Ho
     at.check_policy(body.policy)
     wire = ChatWire(at.model_name, bool(body.stream_options and body.stream_options.include_usage))
     if body.documents:
+        for document in body.documents:
+            await at.library.until_read(document)
         question = await run_in_threadpool(_question, body, at)
         work: Any = partial(_ask, question=question, at=at)
     else:

@@ -29,14 +29,20 @@ async def picture(
     width: Annotated[int, Query(ge=16, le=WIDEST, description="Pixels.")] = 1000,
 ) -> Response:
     """A page as a picture, for documents with `has_pictures`."""
+    await at.library.until_read(document)
     record = await run_in_threadpool(_with_page, at, document, page)
     png = await run_in_threadpool(at.library.pictures.page, at.library.original(record.id), page, width)
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
 @router.get("/{document}/pages/{page}/layer")
-def layer(document: str, page: Page, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
+async def layer(document: str, page: Page, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
     """The words of a page, where they stand on it: points, the origin at the top left."""
+    await at.library.until_read(document)
+    return await run_in_threadpool(_layer, at, document, page)
+
+
+def _layer(at: House, document: str, page: int) -> dict[str, Any]:
     record = _with_page(at, document, page)
     width, height = record.page_sizes[page - 1]
     return {"width": width, "height": height, "words": list(_words(at.library.source(document), page))}

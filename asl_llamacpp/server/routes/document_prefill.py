@@ -24,6 +24,7 @@ async def prefill(document: str, request: Request, at: Annotated[House, Depends(
 
     A client that goes away stops it; the layers that are done are kept.
     """
+    await at.library.until_read(document)
     await run_in_threadpool(at.library.ready, document)
     job = Job(client_of(request, None), partial(read_ahead, document=document), True)
     at.worker.submit(job)

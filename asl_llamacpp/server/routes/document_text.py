@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
 
 from ...sources import Heading, Source
 from ..facts import page_label
@@ -14,9 +15,10 @@ router = APIRouter(prefix="/v1/documents")
 
 
 @router.get("/{document}/text")
-def text(document: str, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
+async def text(document: str, at: Annotated[House, Depends(house)]) -> dict[str, Any]:
     """The text, with its pages and sections. Offsets count Unicode code points. Waits until it is read."""
-    source = at.library.source(document)
+    await at.library.until_read(document)
+    source = await run_in_threadpool(at.library.source, document)
     return {"text": source.text, "pages": _pages(source), "sections": _sections(source)}
 
 
