@@ -5,8 +5,10 @@ from __future__ import annotations
 from .errors import UnreadableError, parsing
 from .formats import Format
 from .pdf_document import document_text
+from .pdf_ocr import read_pictures
 from .pdf_outline import outline_entries, placed
 from .pdf_text import read_pages
+from .pdf_warnings import HOW_TO_READ
 from .pdfium.opening import LOCK, open_pdf
 from .reading import Reading
 from .source import Source, make_marks
@@ -31,14 +33,13 @@ def read_pdf(data: bytes, name: str, reading: Reading = _AS_IS) -> Source:
     """
     with open_pdf(data, name, reading.password) as document, parsing(name, "a PDF"):
         pages = read_pages(document, lambda done, n: reading.report(name, done, n))
+        read_pictures(document, pages, name, reading)
         with LOCK:
             outline = outline_entries(document)
             labels = tuple(document.get_page_label(index) for index in range(len(document)))
-    text = document_text(pages)
+    text = document_text(pages, reading.ocr)
     if not text.text:
-        raise UnreadableError(
-            f"{name} has no text layer, only images ({len(pages)} pages): add one first, for example with: ocrmypdf"
-        )
+        raise UnreadableError(f"{name} has no text layer, only images ({len(pages)} pages): {HOW_TO_READ}")
     headings = placed(outline, text.text, text.starts) or text.headings
     sections = [(heading.start, heading.title) for heading in headings]
     usual = tuple(str(number) for number in range(1, len(pages) + 1))

@@ -42,9 +42,9 @@ class DocumentPages:
     warnings: list[str]
 
 
-def document_text(pages: Sequence[PageContent]) -> DocumentPages:
+def document_text(pages: Sequence[PageContent], by_ocr: bool = True) -> DocumentPages:
     """The text of pages in reading order; heads that come again on each page are left out where they do."""
-    readable = [[] if page.is_garbled else page.pieces for page in pages]
+    readable = [[] if page.is_garbled and not page.by_ocr else page.pieces for page in pages]
     upright, _ = without_running_heads([pieces[0] if pieces else [] for pieces in readable])
     words = Words(piece.text for pieces in upright for piece in pieces)
     blocks: list[list[Block]] = []
@@ -57,7 +57,7 @@ def document_text(pages: Sequence[PageContent]) -> DocumentPages:
     for page, page_of in zip(pages, blocks, strict=True):
         texts.append(page_text(page_of, words, body))
         _add_comments(texts[-1], page)
-    return _joined(texts, page_warnings(pages))
+    return _joined(texts, page_warnings(pages, by_ocr))
 
 
 def _add_comments(text: PageText, page: PageContent) -> None:

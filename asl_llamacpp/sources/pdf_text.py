@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 _FIELD_SIZE = 12.0  # points at most, of a value that was filled in
+_FEW_LETTERS = 50
+_MOSTLY = 0.6  # of a page: a picture with a few letters on it
+_DRAWN = 100  # paths: letters may be among them
 _GARBLED = 0.2  # of the characters of a page: too many have no meaning
 
 
@@ -28,6 +31,7 @@ class PageContent:
     drawings lines and pictures
     size     width and height, points
     n_glyphs characters that the page paints, and n_unknown those of them that mean nothing
+    by_ocr   whether the pieces were read in its picture
     """
 
     pieces: list[list[Fragment]]
@@ -36,10 +40,19 @@ class PageContent:
     size: tuple[float, float]
     n_glyphs: int
     n_unknown: int
+    by_ocr: bool = False
 
     @property
     def is_garbled(self) -> bool:
+        """Whether most of its text has no meaning."""
         return self.n_unknown > _GARBLED * self.n_glyphs
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether what there is to read can only be in its pictures or drawings."""
+        if self.n_glyphs == 0:
+            return bool(self.drawings.pictures) or self.drawings.n_paths > _DRAWN
+        return self.n_glyphs < _FEW_LETTERS and self.pictured > _MOSTLY
 
     @property
     def pictured(self) -> float:

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .ocr import has_ocr
 from .pdf_text import PageContent
 
-_FEW_LETTERS = 50
-_MOSTLY = 0.6  # of a page: a picture with a few letters on it
-_DRAWN = 100  # paths: letters may be among them
+HOW_TO_READ = 'install OCR (pip install "asl-llamacpp[ocr]"), or add a text layer, for example with: ocrmypdf'
 
 
-def is_picture(page: PageContent) -> bool:
-    """Whether what there is to read on a page can only be in its pictures or drawings."""
-    if page.n_glyphs == 0:
-        return bool(page.drawings.pictures) or page.drawings.n_paths > _DRAWN
-    return page.n_glyphs < _FEW_LETTERS and page.pictured > _MOSTLY
-
-
-def page_warnings(pages: Sequence[PageContent]) -> Iterator[str]:
-    """A sentence for each way in which pages are not read."""
-    pictures = [number for number, page in enumerate(pages, start=1) if is_picture(page)]
+def page_warnings(pages: Sequence[PageContent], by_ocr: bool) -> Iterator[str]:
+    """A sentence for each way in which pages are not read, or not for certain; `by_ocr`: OCR was wanted."""
+    recognised = [number for number, page in enumerate(pages, start=1) if page.by_ocr]
+    if recognised:
+        what = "is a picture, and was" if len(recognised) == 1 else "are pictures, and were"
+        yield f"{numbers(recognised)} {what} read by OCR: there may be mistakes in it"
+    pictures = [number for number, page in enumerate(pages, start=1) if page.is_picture and not page.by_ocr]
     if pictures:
         what = "is a picture, whose text was" if len(pictures) == 1 else "are pictures, whose text was"
-        yield f"{numbers(pictures)} {what} not read: add a text layer first, for example with: ocrmypdf"
-    garbled = [number for number, page in enumerate(pages, start=1) if page.n_glyphs and page.is_garbled]
+        found = "no text was found by OCR" if has_ocr() and by_ocr else HOW_TO_READ
+        yield f"{numbers(pictures)} {what} not read: {found}"
+    numbered = [(number, page) for number, page in enumerate(pages, start=1) if page.n_glyphs and not page.by_ocr]
+    garbled = [
+        number for number, page in enumerate(pages, start=1) if page.n_glyphs and page.is_garbled and not page.by_ocr
+    ]
     if garbled:
         yield (
             f"{numbers(garbled)} {'has' if len(garbled) == 1 else 'have'} text in fonts that do not tell what their "
             "characters mean, and was left out: save the file anew with the program it comes from, or scan it with OCR"
         )
-    unsure = [
-        (number, page.n_unknown) for number, page in enumerate(pages, start=1) if page.n_unknown and not page.is_garbled
-    ]
+    unsure = [(number, page.n_unknown) for number, page in numbered if page.n_unknown and not page.is_garbled]
     if unsure:
         total = sum(n for _, n in unsure)
         yield (

@@ -8,7 +8,7 @@ import pytest
 from reading_corpus import Case, corpus, words
 from reading_corpus.case import has_row
 
-from asl_llamacpp.sources import read_source
+from asl_llamacpp.sources import Reading, read_source
 
 
 def test_there_are_many_of_each() -> None:
@@ -20,7 +20,7 @@ def test_there_are_many_of_each() -> None:
 def test_it_is_read_as_a_person_reads_it(case: Case, tmp_path: Path) -> None:
     path = tmp_path / case.name
     path.write_bytes(case.make())
-    source = read_source(path)
+    source = read_source(path, Reading(ocr=False))
     assert words(source.text) == words(case.text)
     assert [row for row in case.rows if not has_row(source.text, row)] == []
     assert [text for text in case.absent if text in source.text] == []
