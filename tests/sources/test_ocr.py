@@ -51,4 +51,4 @@ def test_with_ocr_it_is_read_in_its_place(tmp_path: Path) -> None:
     assert seen[3:] == [PageProgress("m.pdf", 0, 1, True)] * 3 + [PageProgress("m.pdf", 1, 1, True)]
     ((page, (x0, y0, x1, y1)),) = source.rects(source.text.index("The"), source.text.index("The") + 3)
     assert page == 2
-    assert (x0, y0, x1, y1) == pytest.approx((60, 50, 84, 65), abs=6)
+    assert (x0, y0, x1, y1) == pytest.approx((60, 50, 84, 65), abs=12)  # a line is shared out evenly
