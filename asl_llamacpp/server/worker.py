@@ -74,6 +74,7 @@ class Worker(Generic[D]):
         """Nobody waits for it any more: out of the queue with it, or stopped within one ubatch."""
         job.stop()
         if self.queue.remove(job.client, job):
+            job.emit("error", _gone())
             self._tell_positions()
 
     def _tell_positions(self) -> None:
@@ -115,9 +116,13 @@ class Worker(Generic[D]):
             job.check()
             job.emit("result", job.work(desk, job))
         except Stopped:
-            job.emit("error", APIError(499, "the client went away", code="client_closed_request"))
+            job.emit("error", _gone())
         except Exception as error:
             job.emit("error", error)
         except BaseException as error:
             job.emit("error", error)
             raise
+
+
+def _gone() -> APIError:
+    return APIError(499, "the client went away", code="client_closed_request")
