@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import platformdirs
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import HTML
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.output import create_output
 
@@ -63,6 +65,7 @@ class TerminalLines:
                 input=create_input(source),
                 output=create_output(sys.stderr),
                 reserve_space_for_menu=len(NAMES) + 1,
+                history=_history(),
                 rprompt=lambda: [("ansibrightblack", self._status())],
                 refresh_interval=0.5,
             )
@@ -74,6 +77,17 @@ class TerminalLines:
                 except KeyboardInterrupt:
                     if not session.default_buffer.text:
                         self._note(HOW_TO_LEAVE)
+
+
+def _history() -> History:
+    """The lines of earlier chats, for the arrow keys and Ctrl-R: a file that nobody else may read."""
+    path = platformdirs.user_state_path("asl_llamacpp", appauthor=False) / "chat-history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))
 
 
 @contextmanager

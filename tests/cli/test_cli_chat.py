@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_fixtures import narrow_path
 from places import ROOT
 from terminals import CTRL_C, CTRL_D, ENTER, Terminal
 from typer.testing import CliRunner
@@ -223,7 +225,8 @@ def test_questions_from_a_pipe(document: Path, tmp_path: Path) -> None:
     assert process.returncode == 0
     answers = out.splitlines()
     assert len(answers) == 2 and all("48213" in answer for answer in answers)
-    notes = err.splitlines()
+    notes = [line for line in err.splitlines() if not line.startswith("> ")]
+    assert err.splitlines().count(f"> {QUESTION}") == 2  # whoever reads both streams sees what was asked
     assert notes[0].startswith("policy     asl") and "/dance is not a command: /help lists them" in notes
     assert "\x1b" not in out + err
 
@@ -238,10 +241,21 @@ def test_questions_from_a_pipe_that_fail(document: Path, last: str) -> None:
     assert process.returncode == 1
     answers = out.splitlines()
     assert len(answers) == (2 if last == QUESTION else 1) and all("48213" in answer for answer in answers)
-    errors = err.splitlines()
+    errors = [line for line in err.splitlines() if not line.startswith("> ")]
     assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
     assert errors[0].startswith("error: inn.md does not fit") and errors[0].endswith("overflow='sections'")
     assert "\x1b" not in out + err
+
+
+def test_questions_from_a_pipe_as_json(document: Path) -> None:
+    """A line for each question, also for one that fails; commands are no questions; plain quit leaves."""
+    options = ("-m", narrow_path(), "--policy", "asl:layer=14,select_k=256", "--threads", "1", "--max-tokens", "2")
+    process = piped(document, *options, "--json", "-q")
+    out, err = process.communicate("\n".join([QUESTION, "/document", "why " * 9000, "quit", QUESTION]), timeout=60)
+    first, second = map(json.loads, out.splitlines())
+    assert first["question"] == QUESTION and first["usage"]["completion_tokens"] > 0 and first["evidence"]
+    assert second["question"].startswith("why") and "does not fit" in second["error"]
+    assert process.returncode == 1 and "> " not in err
 
 
 @pytest.mark.slow
@@ -253,7 +267,7 @@ def test_ctrl_c_ends_what_reads_from_a_pipe(document: Path) -> None:
     assert process.stdout.read(3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err) == (130, f"> {QUESTION}\ninterrupted\n")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import warnings
@@ -18,6 +19,7 @@ from ...policies import parse_policy
 from ...prefill.report import Progress
 from ...sources import Reading
 from ...sources.reading import SECONDS
+from ..answer_facts import answer_facts
 from ..chat_commands import is_command, run_command
 from ..chat_lines import HOW_TO_LEAVE, TerminalLines, is_interactive, no_echo, piped_lines
 from ..chat_session import ChatSession
@@ -97,6 +99,7 @@ def chat(
             help="While no question is there, carry the document through all layers: later answers see all of it."
         ),
     ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a question on stdout, in a line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers and errors only.")] = False,
 ) -> None:
     """Ask many questions about the same documents. Only the first one has to wait for all of the text.
@@ -122,7 +125,7 @@ def chat(
                 arguments = (path, loaded, policy, {**options, "on_progress": bar})
                 sampling = {"temperature": temperature, "seed": seed, "thinking": thinking}
                 session = stack.enter_context(ChatSession(*arguments, on_overflow, max_tokens, sampling, system))
-            asked = Chat(session, interactive, quiet, complete)
+            asked = Chat(session, interactive, quiet, complete, as_json)
             asked.run("-" not in documents)
     if asked.failed and not interactive:
         raise typer.Exit(FAILED)  # not within: it would be taken for an error of the model
@@ -134,8 +137,10 @@ class Chat:
     failed  an error was printed
     """
 
-    def __init__(self, session: ChatSession, interactive: bool, quiet: bool, complete: bool = True) -> None:
-        self.session, self.interactive, self.quiet = session, interactive, quiet
+    def __init__(
+        self, session: ChatSession, interactive: bool, quiet: bool, complete: bool = True, as_json: bool = False
+    ) -> None:
+        self.session, self.interactive, self.quiet, self.as_json = session, interactive, quiet, as_json
         self._idle = IdleWork(session, complete and interactive)
         self.failed = False
         self._interrupts = Interrupts()
@@ -181,6 +186,8 @@ class Chat:
                     stack.enter_context(self._interrupts)
                 if is_command(line):
                     return run_command(self, line)
+                if not self.interactive and not self.quiet and not self.as_json:
+                    self.note(f"> {line}")
                 self._answer(line)
         except KeyboardInterrupt:
             if not self.interactive:
@@ -191,6 +198,8 @@ class Chat:
         except (OSError, ValueError, ImportError, MemoryError, RuntimeError) as error:
             self.failed = True
             message = " ".join(str(error).split()) or type(error).__name__
+            if self.as_json and not is_command(line):
+                typer.echo(json.dumps({"question": line, "error": message}))
             self._err.print(f"error: {message}", style="red" if self.interactive else None)
         return True
 
@@ -217,14 +226,17 @@ class Chat:
                     if not waited:
                         bar.stop()
                         waited = time.monotonic() - start
-                    sys.stdout.write(plain(piece))
-                    sys.stdout.flush()
+                    if not self.as_json:
+                        sys.stdout.write(plain(piece))
+                        sys.stdout.flush()
                     self._interrupts.check()
             finally:
                 answer = session.keep(question, stream)
-                if waited:
+                if waited and not self.as_json:
                     sys.stdout.write("\n")
                     sys.stdout.flush()
+        if answer is not None and self.as_json:
+            typer.echo(json.dumps(answer_facts(answer)))
         if answer is not None and not self.quiet:
             if not answer.text:
                 self.note("the model had nothing to say")
