@@ -74,9 +74,7 @@ ODT = (
     f'<text:h text:outline-level="2">Head</text:h>{_LIST}<table:table><table:table-row table:number-rows-repeated="4">'
     f'{_CELL}</table:table-row></table:table><text:p>end<text:s text:c="3"/></text:p>'
 )
-RTF = (
-    rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}\f0 Gr\'fc\'dfe \u20320?\par\trowd a\cell b\cell\row end}"
-)
+RTF = rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}\f0 Gr\'fc\'dfe \u20320?\par\trowd a\cell b\cell\row end}"
 _ROW = f"<w:tbl><w:tr><w:tc>{paragraph('c')}</w:tc></w:tr></w:tbl>"
 _DOCX = paragraph("Title", "heading 1") + paragraph("text " * 20) + _ROW
 
