@@ -166,7 +166,7 @@ class AnswerStream(Iterator[str]):
             self._n_evaluated = self._document.n_evaluated
             if self.report is None:
                 self.report, self._prompt = self._document.last_report(), self._document.n_prompts
-                if self.sections and self.report is not None:
+                if self.sections and self.report is not None and self._described() not in self.report.reason:
                     self.report.reason += f"; {self._described()}"
             choice = chunk["choices"][0]
             self._finish_reason = choice.get("finish_reason") or self._finish_reason

@@ -221,6 +221,11 @@ class Engine:
         """Hold the first `n_held` tokens, as they are now, for `resume`; before any `keep` or `compress`."""
         self._check(lib.llama_layerwise_hold(self._ctx, int32(n_held)))
 
+    def hold_more(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
+        """Let the held document, which has run through all layers, go on with tokens that were decoded behind it."""
+        ids = int32s("tokens", tokens)
+        self._check(lib.llama_layerwise_hold_more(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids)))
+
     def restore(
         self,
         tokens: Sequence[int] | npt.NDArray[np.integer[Any]],

@@ -20,6 +20,18 @@ uint32_t llama_layerwise_group::n_used() const {
     return kv_base->get_cells(0).get_used();
 }
 
+bool llama_layerwise_group::holds_first(int64_t n) const {
+    const auto & cells = kv_base->get_cells(0);
+
+    int64_t n_found = 0;
+
+    for (uint32_t i = 0; i < cells.used_max_p1(); ++i) {
+        n_found += !cells.is_empty(i) && cells.pos_get(i) < n;
+    }
+
+    return n_found == n;
+}
+
 void llama_layerwise_group::copy_cells(const llama_layerwise_group & from) {
     llama_layerwise_kv::copy_cells(*kv_base, *from.kv_base);
     if (kv_swa) {

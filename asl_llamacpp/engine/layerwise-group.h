@@ -25,6 +25,9 @@ struct llama_layerwise_group {
     uint32_t n_cells() const; // allocated
     uint32_t n_used()  const;
 
+    // whether it has a cell for each of the first n positions; a ring of cells is not looked at
+    bool holds_first(int64_t n) const;
+
     // hold the same positions in the same cells as a group of the same size
     void copy_cells(const llama_layerwise_group & from);
 

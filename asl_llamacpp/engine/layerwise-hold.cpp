@@ -65,6 +65,35 @@ void llama_layerwise::hold(int32_t n_held) {
     held = std::move(res);
 }
 
+void llama_layerwise::hold_more(const llama_token * tokens_inp, int32_t n_tokens) {
+    require_idle();
+
+    if (held.tokens.empty() || !held.in_cache || held.il < n_layer()) {
+        llama_layerwise_invalid("the context holds no document that has run through all layers");
+    }
+    if (tokens_inp == nullptr || n_tokens < 1) {
+        llama_layerwise_invalid("there must be tokens to hold");
+    }
+
+    check_vocabulary(tokens_inp, n_tokens, "");
+
+    const int64_t n_all = held.tokens.size() + (int64_t) n_tokens;
+
+    bool is_there = true;
+
+    for (int32_t il = 0; il < n_layer(); ++il) {
+        is_there = is_there && mem.is_whole(il);
+    }
+    for (const auto & group : mem.get_groups()) {
+        is_there = is_there && group.holds_first(n_all);
+    }
+    if (!is_there) {
+        llama_layerwise_invalid("the context does not hold " + std::to_string(n_all) + " tokens in all layers");
+    }
+
+    held.tokens.insert(held.tokens.end(), tokens_inp, tokens_inp + n_tokens);
+}
+
 void llama_layerwise::restore(
         const llama_token * tokens_inp, int32_t n_held, int32_t il_held, const float * hidden_inp, int64_t n_hidden) {
     if (il_held < 1 || il_held > n_layer()) {

@@ -17,10 +17,11 @@
 struct llama_layerwise_inputs {
     llama_layerwise_inputs() = default;
 
-    // of tokens at these positions, in ubatches of n_ubatch, whose cells are those from n_past on. Throws std::bad_alloc
+    // of tokens at these positions, in ubatches of these sizes, whose cells are those from n_past on. Throws std::bad_alloc
     //   n_pos: numbers that make up a position
     llama_layerwise_inputs(
-            ggml_backend_buffer_type_t buft, const std::vector<llama_pos> & pos, int64_t n_past, int64_t n_ubatch, int64_t n_pos);
+            ggml_backend_buffer_type_t buft, const std::vector<llama_pos> & pos, int64_t n_past, const std::vector<int64_t> & sizes,
+            int64_t n_pos);
 
     // whether they are those of these tokens, on that device
     bool are(ggml_backend_buffer_type_t buft, const std::vector<llama_pos> & pos, int64_t n_past) const;

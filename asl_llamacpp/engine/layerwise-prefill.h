@@ -129,6 +129,7 @@ struct llama_layerwise {
     void release(int32_t il);
     void refill(int32_t il, const int32_t * positions, int32_t n, const void * k, int64_t n_k, const void * v, int64_t n_v);
     void hold(int32_t n_held);
+    void hold_more(const llama_token * tokens, int32_t n_tokens);
     void restore(const llama_token * tokens, int32_t n_held, int32_t il_held, const float * hidden, int64_t n_hidden);
     void resume(int32_t n_held, const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void deepen(int32_t n_headroom);
@@ -222,6 +223,10 @@ private:
 
     // of the prompt's tokens i0..i0+n-1
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
+
+    // of the tokens that a run takes: n_ubatch each, with a last one that is not short. So it has the window as a whole, and
+    // a row comes out the same wherever the tokens begin
+    std::vector<int64_t> ubatch_sizes() const;
 
     // the backend that computes on the device of such buffers
     ggml_backend_t backend_of(ggml_backend_buffer_type_t buft) const;

@@ -11,6 +11,28 @@
 #include <exception>
 #include <new>
 
+// a row or two are multiplied with weights in another way than many, and round otherwise
+static constexpr int64_t MIN_ROWS = 8;
+
+std::vector<int64_t> llama_layerwise::ubatch_sizes() const {
+    const int64_t n_ubatch = ctx.cparams.n_ubatch;
+    const int64_t n_least  = std::max<int64_t>(MIN_ROWS, n_window);
+    const int64_t n_step   = llama_layerwise_mask::COLS_STEP;
+
+    std::vector<int64_t> res;
+
+    for (int64_t n_left = tokens.size(); n_left > 0; n_left -= res.back()) {
+        const int64_t n_over = n_left - n_ubatch;
+
+        // the one before the last is shorter instead, if both are long enough then
+        const bool is_short = n_over > 0 && n_over < n_least && n_ubatch >= 2*(n_least + n_step);
+
+        res.push_back(is_short ? (n_left - n_least)/n_step*n_step : std::min(n_left, n_ubatch));
+    }
+
+    return res;
+}
+
 // lets the host be two ubatches ahead of the device, and no more: progress and abort are about what is being computed.
 // A run that fails waits for what it has started, since the cells are freed
 struct llama_layerwise_pace {
@@ -137,13 +159,10 @@ void llama_layerwise::run(int32_t il_begin, int32_t il_end, const llama_layerwis
         llama_layerwise_invalid("layer " + std::to_string(il_begin) + " runs by itself, once the KV of the held tokens is put into it");
     }
 
-    const int64_t n_tokens = tokens.size();
-    const int64_t n_ubatch = ctx.cparams.n_ubatch;
-
-    const bool in_parts = (n_tokens - n_window)/n_ubatch != (n_tokens - 1)/n_ubatch;
+    const bool in_parts = ubatch_sizes().back() < n_window;
 
     auto wanted = llama_layerwise_check_scores(
-        ctx.model.hparams, scores, n_scores, il_begin, il_end, n_before + n_tokens, n_window, contrast.n_seen, in_parts);
+        ctx.model.hparams, scores, n_scores, il_begin, il_end, n_before + tokens.size(), n_window, contrast.n_seen, in_parts);
 
     {
         const running_t guard(*this);
@@ -162,7 +181,14 @@ void llama_layerwise::run_layers(
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
-        group_new = mem.make_group(il_begin, il_end, mem.n_cells_behind(n_tokens, n_headroom), 0, mem.n_written_for(n_tokens));
+        const auto sizes = ubatch_sizes();
+
+        // a shorter ubatch reads cells of the next one, which are not written yet
+        const bool   is_regular = sizes.size() < 2 || sizes[sizes.size() - 2] == (int64_t) ctx.cparams.n_ubatch;
+        const size_t n_written  = is_regular ? n_tokens : n_tokens - sizes.back();
+
+        group_new = mem.make_group(
+            il_begin, il_end, mem.n_cells_behind(n_tokens, n_headroom), 0, std::min<uint32_t>(mem.n_written_for(n_tokens), n_written));
     } else if (!in_place) {
         group_new = std::move(filled);
         filled    = llama_layerwise_group();
@@ -216,7 +242,9 @@ void llama_layerwise::run_ubatches(
 
     const size_t i_window = n_tokens - n_window;
 
-    const size_t n_first = std::min(n_ubatch, n_tokens);
+    const auto sizes = ubatch_sizes();
+
+    const size_t n_first = sizes.front();
 
     pass.i_window = pass.wanted.empty() ? -1 : (int64_t) (n_first - std::min<size_t>(n_window, n_first));
 
@@ -229,11 +257,11 @@ void llama_layerwise::run_ubatches(
 
     llama_layerwise_pace pace(ctx.sched.get(), backend_of(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1))));
 
-    for (size_t i0 = 0; i0 < n_tokens; i0 += n_ubatch) {
-        const size_t n = std::min(n_ubatch, n_tokens - i0);
+    for (size_t i = 0, i0 = 0; i < sizes.size(); i0 += sizes[i], ++i) {
+        const size_t n = sizes[i];
 
         note();
-        pace.before(i0/n_ubatch);
+        pace.before(i);
 
         const bool go_on = !progress || progress(il_begin, il_end, i0, n_tokens, progress_user_data);
 
@@ -249,7 +277,7 @@ void llama_layerwise::run_ubatches(
 
         run_ubatch(group, pass, make_ubatch(i0, n, output), output);
 
-        pace.after(i0/n_ubatch);
+        pace.after(i);
 
         if (pass.i_window >= 0) {
             ggml_backend_sched_synchronize(ctx.sched.get());
@@ -303,7 +331,7 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
 
     if (!inputs.are(buft, pos, group.n_used())) {
         ggml_backend_sched_synchronize(ctx.sched.get());
-        inputs = llama_layerwise_inputs(buft, pos, group.n_used(), n_ubatch, ctx.model.hparams.n_pos_per_embd());
+        inputs = llama_layerwise_inputs(buft, pos, group.n_used(), ubatch_sizes(), ctx.model.hparams.n_pos_per_embd());
     }
 
     pass.inputs = &inputs;

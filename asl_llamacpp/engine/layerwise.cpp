@@ -112,6 +112,10 @@ int32_t llama_layerwise_hold(llama_context * ctx, int32_t n_held) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.hold(n_held); });
 }
 
+int32_t llama_layerwise_hold_more(llama_context * ctx, const int32_t * tokens, int32_t n_tokens) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.hold_more(tokens, n_tokens); });
+}
+
 int32_t llama_layerwise_resume(
         llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.resume(n_held, tokens, n_tokens, n_window, n_headroom); });

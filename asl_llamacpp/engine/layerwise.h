@@ -251,6 +251,11 @@ LLAMA_API int32_t llama_layerwise_restore(
 LLAMA_API int32_t llama_layerwise_resume(
         struct llama_context * ctx, int32_t n_held, const int32_t * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
 
+// let the held document, which has run through all layers and is in the cache, go on with tokens that llama_decode has
+// evaluated behind it, such as a question that was resumed from it and its answer. What is removed from the context later
+// is held no longer
+LLAMA_API int32_t llama_layerwise_hold_more(struct llama_context * ctx, const int32_t * tokens, int32_t n_tokens);
+
 // start a prefill of the held tokens alone, at the layer that they have reached: hold them again after the next ones. If their KV
 // is not in the cache, the deeper layers' is copied to the host layer by layer, and the prefill ends with abort
 LLAMA_API int32_t llama_layerwise_deepen(struct llama_context * ctx, int32_t n_headroom);

@@ -16,6 +16,7 @@ from ..prefill.describe import whole_report
 from ..prefill.report import OnProgress, PrefillReport, Progress
 from ..store.pruned_cache import PrunedCache, check_prompt
 from .generation import GuardedGeneration
+from .last_prompt import LastPrompt
 
 
 class PrunedEvaluation(GuardedGeneration):
@@ -24,6 +25,7 @@ class PrunedEvaluation(GuardedGeneration):
     pruned_cache  plans and runs the layer-wise prefills; None under kv_policy="full"
     last_prefill  the report of the last prompt
     n_prompts     prompts that were evaluated so far
+    last_prompt   the last one, as long as the context holds it; None under kv_policy="full"
     """
 
     _policy: Policy
@@ -35,6 +37,9 @@ class PrunedEvaluation(GuardedGeneration):
     calibration: Path | None
     last_prefill: PrefillReport | None
     n_prompts = 0
+    last_prompt: LastPrompt | None = None
+    _held: Sequence[int] = ()
+    """What the context held before it was reset for the prompt that comes."""
 
     @property
     def kv_policy(self) -> Policy:
@@ -49,6 +54,7 @@ class PrunedEvaluation(GuardedGeneration):
     def reset(self) -> None:
         """Forget the evaluated tokens."""
         super().reset()  # type: ignore[no-untyped-call]
+        self.last_prompt = None
         if self.pruned_cache is not None:
             self.pruned_cache.forget()
 
@@ -62,7 +68,8 @@ class PrunedEvaluation(GuardedGeneration):
             ValueError: the tokens do not fit `n_ctx`; nothing was evaluated.
         """
         tokens = list(tokens)
-        n_past, n_total = self.n_tokens, self.n_tokens + len(tokens)
+        held, self._held = self._held, ()
+        n_past, n_total, n_prompts = self.n_tokens, self.n_tokens + len(tokens), self.n_prompts
         if n_total > self._n_ctx:
             raise ValueError(
                 f"{n_total} tokens do not fit the context of n_ctx={self._n_ctx}: "
@@ -71,13 +78,16 @@ class PrunedEvaluation(GuardedGeneration):
         if self._stage == "decode" or not tokens or (n_past > 0 and len(tokens) == 1):
             self._eval_more(tokens)
         elif n_past == 0 and self.pruned_cache is not None and self.pruned_cache.serves(tokens):
-            self._eval_pruned(tokens)
+            self._eval_pruned(tokens, held)
         elif not self._prunes(n_total):
             self._eval_whole(tokens)
         elif n_past > 0 and self._n_pruned and self.kv_reuse:
             self._eval_more(tokens)
         else:
             self._eval_pruned([*self._input_ids[:n_past].tolist(), *tokens])
+        if self.pruned_cache is not None and (self._stage == "prompt" or self.n_prompts != n_prompts):
+            asked = self._stage == "prompt"
+            self.last_prompt = LastPrompt.of(self._ctx.ctx, self._input_ids.tolist(), self._n_vocab, asked)
         if self._stage == "prompt":
             self._stage = "decode"
 
@@ -124,13 +134,13 @@ class PrunedEvaluation(GuardedGeneration):
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
         self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
 
-    def _eval_pruned(self, tokens: list[int]) -> None:
+    def _eval_pruned(self, tokens: list[int], held: Sequence[int] = ()) -> None:
         assert self.pruned_cache is not None
         self._refuse_images()
         n = len(tokens)
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
         self.n_prompts += 1
-        self.last_prefill = self.pruned_cache.prefill(tokens, self.on_progress)
+        self.last_prefill = self.pruned_cache.prefill(tokens, self.on_progress, held)
         self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
         self.input_ids[:n] = tokens
         self.n_tokens, self._requires_eval = n, False
@@ -138,6 +148,31 @@ class PrunedEvaluation(GuardedGeneration):
             self.scores[: n - 1] = np.nan
             logits = llama_cpp.llama_get_logits_ith(self._ctx.ctx, -1)
             self.scores[n - 1] = np.ctypeslib.as_array(logits, shape=(self._n_vocab,))
+
+    def _begin_anew(self) -> None:
+        held = self._input_ids.tolist()
+        self.reset()
+        self._held = held
+
+    def _recall(self, tokens: list[int]) -> bool:
+        cache, last, n = self.pruned_cache, self.last_prompt, len(tokens)
+        if cache is None or last is None or last.tokens != tokens or self._input_ids[:n].tolist() != tokens:
+            return False
+        start, end = time.perf_counter(), n - cache.shift
+        if not cache.holds(n) or (self._requires_eval and n == self._n_ctx):
+            return False
+        if not self._ctx.kv_cache_seq_rm(-1, end, -1):
+            return False
+        self.n_tokens = n
+        if self._requires_eval:  # a state was loaded: there is no place for logits before something was decoded
+            self._eval_more(tokens[-1:])
+            self._ctx.kv_cache_seq_rm(-1, end, -1)
+        last.put_back(self._ctx.ctx)
+        self.n_tokens, self._requires_eval = n, False
+        self.n_prompts += last.asked
+        if self.last_prefill is not None and last.asked:
+            self.last_prefill = self.last_prefill.repeated(time.perf_counter() - start)
+        return True
 
     def _expect_answer(self, n_tokens: int) -> None:
         if self.pruned_cache is not None:
@@ -161,4 +196,4 @@ class PrunedEvaluation(GuardedGeneration):
             return not (self._prunes(len(tokens)) or cache.serves(tokens))
         if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
-        return len(tokens) == n_pruned or self.kv_reuse
+        return self.kv_reuse

@@ -45,6 +45,14 @@ class GuardedGeneration(GuardedHandles):
         """Whether the parent's prefix matching may serve `tokens` from what the cache holds."""
         raise NotImplementedError
 
+    def _recall(self, tokens: list[int]) -> bool:
+        """Let the context be as it was when it had evaluated `tokens`; False if that was not its last prompt."""
+        raise NotImplementedError
+
+    def _begin_anew(self) -> None:
+        """Before another prompt, for which what the cache holds may still be of use."""
+        raise NotImplementedError
+
     def _expect_answer(self, n_tokens: int) -> None:
         """The prompt that comes next is answered with so many tokens at most; 0: that is not known."""
         raise NotImplementedError
@@ -61,13 +69,13 @@ class GuardedGeneration(GuardedHandles):
         """Generate tokens as the parent does; what the cache holds is used only where it may be."""
         tokens = list(tokens)
         reset = _GENERATE.bind(self, tokens, *args, **kwargs).arguments.get("reset", True)
-        if reset and not self._may_reuse(tokens):
-            self.reset()  # type: ignore[no-untyped-call]
         if self._echo_logprobs and self._prunes(len(tokens)):
             raise ValueError(
                 f"echo=True with logprobs needs the logits of all {len(tokens)} prompt tokens, and "
                 f"kv_policy={str(self.kv_policy)!r} prunes them: drop echo, or use kv_policy='full'"
             )
+        if reset and not self._recall(tokens) and not self._may_reuse(tokens):
+            self._begin_anew()
         stream, stage, sent = super().generate(tokens, *args, **kwargs), "prompt", None
         while True:
             # only while the parent's generator runs: between two tokens the caller may evaluate something else

@@ -67,6 +67,7 @@ def save(llm: Any) -> llama_cpp.LlamaState:
     state.n_pruned = 0 if cache is None else cache.n_prompt  # type: ignore[attr-defined]
     state.shift = 0 if cache is None else cache.shift  # type: ignore[attr-defined]
     state.last_prefill = llm.last_prefill  # type: ignore[attr-defined]
+    state.last_prompt = llm.last_prompt  # type: ignore[attr-defined]
     return state
 
 
@@ -86,7 +87,7 @@ def check(llm: Any, state: llama_cpp.LlamaState) -> None:
 def load(llm: Any, state: llama_cpp.LlamaState) -> None:
     """See `Llama.load_state`."""
     check(llm, state)
-    cache = llm.pruned_cache
+    cache, llm.last_prompt = llm.pruned_cache, None
     if cache is not None:
         cache.store.put_away()
         cache.forget()
@@ -100,6 +101,7 @@ def load(llm: Any, state: llama_cpp.LlamaState) -> None:
     if cache is not None:
         cache.n_prompt, cache.shift = getattr(state, "n_pruned", 0), getattr(state, "shift", 0)
     llm.last_prefill = getattr(state, "last_prefill", None)
+    llm.last_prompt = getattr(state, "last_prompt", None)
 
 
 def _put(llm: Any, state: llama_cpp.LlamaState) -> None:

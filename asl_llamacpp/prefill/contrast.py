@@ -40,6 +40,11 @@ class Contrast:
         kind = "products" if want.products else "attention"
         return f"{il} {want.combining} {heads} {kind} {kernel} {self.n_seen} {self._of_tokens}"
 
+    @property
+    def is_found(self) -> bool:
+        """Whether there are neutral scores behind as many tokens, so that perhaps nothing runs."""
+        return any(n_seen == self.n_seen for n_seen, _ in self.found)
+
 
 class Contrasting:
     """A contrast during one prefill."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -105,6 +105,12 @@ class PrefillReport:
     def n_selected(self) -> int:
         """Tokens that every layer was run on: all of them if nothing was pruned."""
         return self.n_prompt if self.selected is None else len(self.selected)
+
+    def repeated(self, seconds: float) -> PrefillReport:
+        """The same of a prompt that came again, of which nothing was run: that took `seconds`."""
+        return replace(
+            self, reused=self.n_prompt, reused_layers=self.n_layer, seconds={"total": seconds}, notes=list(self.notes)
+        )
 
     def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""

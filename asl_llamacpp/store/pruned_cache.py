@@ -29,6 +29,9 @@ from .store import DocumentStore
 SHOWN_AT = 0.6
 """Share of the layers after which the passages of a document are ranked: the layer that does it best lies there."""
 
+MIN_ROWS = 8
+"""Tokens that are run at least: one or two are multiplied with weights in another way than many, and round so."""
+
 HEADROOM = 256
 """KV cells per layer reserved for the answer at least when a prefill begins; more are added while decoding."""
 
@@ -167,8 +170,10 @@ class PrunedCache:
         choice = Choice(planned.policy, planned.keep)
         return leaves_device(self.case(planned.policy, n_tokens), choice, self.store.place == "device", selects)
 
-    def _document(self, planned: Plan, tokens: Sequence[int]) -> tuple[Entry | None, Known, Keep]:
-        """The document that the prompt begins with, what is known of it, and what is to be kept."""
+    def _document(
+        self, planned: Plan, tokens: Sequence[int], evaluated: Sequence[int]
+    ) -> tuple[Entry | None, Known, Keep]:
+        """The document that the prompt begins with, what is known of it and behind it, and what is to be kept."""
         store, n = self.store, len(tokens)
         entry, common = store.find(tokens)
         if entry is not None:
@@ -177,10 +182,11 @@ class PrunedCache:
         leaves = self.leaves_device(planned, n, entry is None or store.layers(entry) < n_layer or deepest < n_layer)
         if leaves or store.active is not entry:
             store.put_away()
-        n_free = n - self.policy.window
+        n_free = n - max(self.policy.window, MIN_ROWS)
         known = Known()
         if entry is not None and min(common, n_free) > 0:
-            known = store.known(entry, min(common, n_free), deepest)
+            n_turns = store.hold_turns(entry, tokens[:n_free], evaluated)
+            known = store.known(entry, max(min(common, n_free), n_turns), deepest)
         n_kept, watch = n_free, None
         if entry is not None and entry.pinned:
             n_kept, watch = common, round(SHOWN_AT * n_layer)
@@ -208,16 +214,22 @@ class PrunedCache:
         """For another try: what was copied in the first one may be deeper than the selection will be."""
         return replace(document, n=0, copier=None) if document.copier is not None else document
 
-    def prefill(self, tokens: Sequence[int], on_progress: OnProgress | None) -> PrefillReport:
+    def prefill(
+        self, tokens: Sequence[int], on_progress: OnProgress | None, evaluated: Sequence[int] = ()
+    ) -> PrefillReport:
         """Prefill the whole prompt; see `prefill.prefill` for the errors.
+
+        evaluated: the tokens that the context holds, answers among them.
 
         Raises BudgetError before any work if the budget cannot hold it, or after it if the buffers turn out larger
         than planned: the cache is empty then.
         """
         planned = self.plan(len(tokens))
         self.forget()
-        entry, known, document = self._document(planned, tokens)
+        entry, known, document = self._document(planned, tokens, evaluated)
         contrast = self._contrast(entry, len(tokens))
+        if contrast is not None and not contrast.is_found:
+            known = replace(known, n=min(known.n, contrast.n_seen))
         headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         run = partial(prefill, *arguments, contrast=contrast, by_host=by_host)
@@ -296,6 +308,16 @@ class PrunedCache:
             if copier.state.il > 0:
                 copier.settle_hidden()
                 store.prefilled(entry, Keep(len(tokens), copier), tokens)
+
+    def holds(self, n_tokens: int) -> bool:
+        """Whether an answer has left all cells of the last prompt's `n_tokens`: rings of cells forget."""
+        n = n_tokens - self.shift
+        layers = self.shape.layers
+        rings = {layer.n_swa: il for il, layer in enumerate(layers) if layer.n_swa > 0 and self.shape.has_ring}
+        for n_swa, il in rings.items():
+            if not np.isin(np.arange(max(0, n - n_swa), n), self.engine.positions(il)).all():
+                return False
+        return True
 
     def lacks_room(self, n_past: int, n_tokens: int) -> bool:
         """Whether `make_room` has something to do for `n_tokens` after `n_past`. Asked for every token of an answer."""

@@ -16,7 +16,7 @@ from ..engine.binding import Engine
 from ..prefill.document_state import DocumentState, StateCopier, in_ram
 from ..prefill.known import Keep, Known
 from ..selection.arrays import Ints
-from .entry import Compared, Entry, KnownDocument
+from .entry import Compared, Entry, KnownDocument, common_prefix
 from .settings import Place
 from .spool import Spool
 
@@ -120,6 +120,22 @@ class DocumentStore:
         if entry.state is not None and entry.state.il == il and entry.state.serves(n, self.shape):
             return Known(n, il, entry.state)
         return Known()
+
+    def hold_turns(self, entry: Entry, tokens: Sequence[int], evaluated: Sequence[int]) -> int:
+        """How many of a prompt's first `tokens` the context holds in all layers, if the document was completed there.
+
+        Beside the document these are questions and answers that were `evaluated` behind it. 0: no more than it.
+        """
+        info = self.engine.info()
+        if entry is not self.active or info.il_held < len(self.shape.layers) or not info.held_in_cache:
+            return 0
+        n = common_prefix(evaluated, tokens)
+        if n <= len(entry.tokens):
+            return 0
+        with suppress(ValueError):  # cells were dropped meanwhile
+            self.engine.hold_more(evaluated[info.n_held : n])
+            return n
+        return 0
 
     def copier(self, entry: Entry | None, tokens: Ints) -> StateCopier | None:
         """Copies a document's state while it is prefilled; None if it would not fit the limit."""

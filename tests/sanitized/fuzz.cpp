@@ -422,6 +422,13 @@ struct fuzz {
         n_restored++;
     }
 
+    // with tokens that were decoded behind it, or never were
+    void hold_more() {
+        std::vector<int32_t> tokens(integer(0, 6), 5);
+
+        call([&] { return llama_layerwise_hold_more(ctx, chance(0.95) ? tokens.data() : nullptr, tokens.size()); });
+    }
+
     // the held document alone, or one whose first layers are nowhere
     void deepen() {
         if (!within_run && !copied.hidden.empty() && chance(0.2)) {
@@ -608,8 +615,8 @@ struct fuzz {
             {  1, &fuzz::check  }, {  4, &fuzz::decode}, {  2, &fuzz::move  },
             {  1, &fuzz::state  }, {  1, &fuzz::embeddings }, { 1, &fuzz::abort_callback },
             {  4, &fuzz::hold   }, {  4, &fuzz::resume}, { 3, &fuzz::copy_out }, { 2, &fuzz::put_back }, { 2, &fuzz::park },
-            {  2, &fuzz::make_room }, { 4, &fuzz::contrast }, { 3, &fuzz::evict }, { 6, &fuzz::release }, { 2, &fuzz::deepen },
-        }; // weights, 134 in all
+            {  2, &fuzz::make_room }, { 4, &fuzz::contrast }, { 3, &fuzz::evict }, { 6, &fuzz::release }, { 2, &fuzz::deepen }, { 3, &fuzz::hold_more },
+        }; // weights, 137 in all
 
         // without a prefill most of them are refused
         if (b.info().n_tokens == 0 && chance(0.5)) {
@@ -617,7 +624,7 @@ struct fuzz {
             return;
         }
 
-        int32_t left = integer(0, 133);
+        int32_t left = integer(0, 136);
         for (const auto & [weight, f] : calls) {
             left -= weight;
             if (left < 0) {

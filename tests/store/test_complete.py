@@ -36,10 +36,12 @@ def answered(document: Document, question: str) -> tuple[str, Any, PrefillReport
 
 @pytest.fixture(scope="module")
 def full() -> list[tuple[str, Any, PrefillReport]]:
-    """What stock llama.cpp answers, with an ubatch border where the document ends."""
-    n = len(read(load()).tokens)
-    llm = load(kv_policy="full", flash_attn=True, n_ubatch=n, n_batch=1024)
-    found = [answered(read(llm), question) for question in QUESTIONS]
+    """What stock llama.cpp answers to the whole prompt at once."""
+    llm = load(kv_policy="full", flash_attn=True, n_ubatch=1024, n_batch=1024)
+    found = []
+    for question in QUESTIONS:
+        llm.reset()
+        found.append(answered(read(llm), question))
     llm.close()
     return found
 
@@ -56,8 +58,9 @@ def check_equal_to_full(document: Document, full: list[tuple[str, Any, PrefillRe
             assert got == text
             assert own.tobytes() == last.tobytes()
             assert report.selected is None and "run through all layers" in report.reason
-            assert (report.reused, report.reused_layers) == (len(document.tokens), N_LAYER)
-            assert {one.n_tokens for one in seen} == {report.n_prompt - len(document.tokens)}
+            n_template = report.reused - len(document.tokens)  # that follows the document, if the context has it
+            assert 0 <= n_template < 5 and report.reused_layers == N_LAYER
+            assert {one.n_tokens for one in seen} == {report.n_prompt - report.reused}
             assert min(report.cells) >= report.n_prompt
             assert f"{report.reused} of them known in 30 of 30 layers" in str(report)
 
