@@ -12,7 +12,7 @@
 void llama_layerwise::run_exact(
         llama_layerwise_group & group, int32_t il_begin, int32_t il_end, const std::vector<llama_layerwise_wanted> & scores,
         bool in_place) {
-    const uint32_t n_written = n_before > 0 ? 0 : mem.n_written_for(tokens.size());
+    const uint32_t n_cleared_from = n_before > 0 ? 0 : n_written();
 
     // as llama_context does for each of its own graphs
     for (const auto & [backend, set_n_threads] : ctx.set_n_threads_fns) {
@@ -23,7 +23,7 @@ void llama_layerwise::run_exact(
     const llama_layerwise_group cells = mem.make_exact(0, 0, group, 0);
 
     for (int32_t il = il_begin; il < il_end; ++il) {
-        llama_layerwise_group exact = mem.make_exact(il, il + 1, cells, n_written);
+        llama_layerwise_group exact = mem.make_exact(il, il + 1, cells, n_cleared_from);
 
         mem.note_peak(exact.bytes() + (in_place ? 0 : group.bytes()));
 

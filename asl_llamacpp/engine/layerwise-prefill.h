@@ -228,6 +228,9 @@ private:
     // a row comes out the same wherever the tokens begin
     std::vector<int64_t> ubatch_sizes() const;
 
+    // the first cells of new layers that are written before they are read
+    uint32_t n_written() const;
+
     // the backend that computes on the device of such buffers
     ggml_backend_t backend_of(ggml_backend_buffer_type_t buft) const;
 

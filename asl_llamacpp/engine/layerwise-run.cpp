@@ -33,6 +33,15 @@ std::vector<int64_t> llama_layerwise::ubatch_sizes() const {
     return res;
 }
 
+uint32_t llama_layerwise::n_written() const {
+    const auto sizes = ubatch_sizes();
+
+    // a shorter ubatch reads cells of the next one, which are not written yet
+    const bool is_regular = sizes.size() < 2 || sizes[sizes.size() - 2] == (int64_t) ctx.cparams.n_ubatch;
+
+    return std::min<uint32_t>(mem.n_written_for(tokens.size()), tokens.size() - (is_regular ? 0 : sizes.back()));
+}
+
 // lets the host be two ubatches ahead of the device, and no more: progress and abort are about what is being computed.
 // A run that fails waits for what it has started, since the cells are freed
 struct llama_layerwise_pace {
@@ -181,14 +190,7 @@ void llama_layerwise::run_layers(
 
     llama_layerwise_group group_new;
     if (n_before == 0) {
-        const auto sizes = ubatch_sizes();
-
-        // a shorter ubatch reads cells of the next one, which are not written yet
-        const bool   is_regular = sizes.size() < 2 || sizes[sizes.size() - 2] == (int64_t) ctx.cparams.n_ubatch;
-        const size_t n_written  = is_regular ? n_tokens : n_tokens - sizes.back();
-
-        group_new = mem.make_group(
-            il_begin, il_end, mem.n_cells_behind(n_tokens, n_headroom), 0, std::min<uint32_t>(mem.n_written_for(n_tokens), n_written));
+        group_new = mem.make_group(il_begin, il_end, mem.n_cells_behind(n_tokens, n_headroom), 0, n_written());
     } else if (!in_place) {
         group_new = std::move(filled);
         filled    = llama_layerwise_group();
