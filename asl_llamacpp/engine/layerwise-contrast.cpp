@@ -109,6 +109,7 @@ void llama_layerwise::run_contrast(llama_layerwise_group & group, llama_layerwis
     pass.i_token  = 0;
     pass.i_window = wanted.empty() ? -1 : 0;
     pass.wanted   = std::move(wanted);
+    pass.few_rows = has_long_ubatches();
 
     // the graph's own, since what the contrast sees is not what lies before it
     pass.masks.clear();

@@ -307,8 +307,8 @@ ggml_cgraph * llama_layerwise_pass::build(const llama_model & model, const llm_g
         }
     }
 
-    // a token's row comes out the same wherever an ubatch begins: see patches/0004-flash-attention-few-rows.patch
-    for (int i = 0; i < ggml_graph_n_nodes(gf); ++i) {
+    // see patches/0004-flash-attention-few-rows.patch
+    for (int i = 0; few_rows && i < ggml_graph_n_nodes(gf); ++i) {
         if (ggml_graph_node(gf, i)->op == GGML_OP_FLASH_ATTN_EXT) {
             ggml_graph_node(gf, i)->op_params[4] = 1;
         }

@@ -30,6 +30,9 @@ struct llama_layerwise_pass {
     // the first row of the ubatch that belongs to the observation window, -1 to compute no scores
     int64_t i_window = -1;
 
+    // attention on a CPU takes the kernel for many rows, however few there are
+    bool few_rows = false;
+
     // the scores to compute
     std::vector<llama_layerwise_wanted> wanted;
 

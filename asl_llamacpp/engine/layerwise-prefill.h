@@ -224,9 +224,11 @@ private:
     // of the prompt's tokens i0..i0+n-1
     llama_ubatch make_ubatch(size_t i0, size_t n, bool output) const;
 
-    // of the tokens that a run takes: n_ubatch each, with a last one that is not short. So it has the window as a whole, and
-    // a row comes out the same wherever the tokens begin
+    // of the tokens that a run takes: n_ubatch each. If ubatches may be long enough the last one is not short, so that it has
+    // the window as a whole, and a row comes out the same wherever the tokens begin
     std::vector<int64_t> ubatch_sizes() const;
+
+    bool has_long_ubatches() const;
 
     // the first cells of new layers that are written before they are read
     uint32_t n_written() const;

@@ -11,8 +11,12 @@
 #include <exception>
 #include <new>
 
-// a row or two are multiplied with weights in another way than many, and round otherwise
-static constexpr int64_t MIN_ROWS = 8;
+// fewer rows take another kernel for attention on a CPU, and one or two another product with weights: they round otherwise
+static constexpr int64_t MIN_ROWS = 64;
+
+bool llama_layerwise::has_long_ubatches() const {
+    return n_prompt >= MIN_ROWS && ctx.cparams.n_ubatch >= 2*(std::max<int64_t>(MIN_ROWS, n_window) + llama_layerwise_mask::COLS_STEP);
+}
 
 std::vector<int64_t> llama_layerwise::ubatch_sizes() const {
     const int64_t n_ubatch = ctx.cparams.n_ubatch;
@@ -25,7 +29,7 @@ std::vector<int64_t> llama_layerwise::ubatch_sizes() const {
         const int64_t n_over = n_left - n_ubatch;
 
         // the one before the last is shorter instead, if both are long enough then
-        const bool is_short = n_over > 0 && n_over < n_least && n_ubatch >= 2*(n_least + n_step);
+        const bool is_short = n_over > 0 && n_over < n_least && has_long_ubatches();
 
         res.push_back(is_short ? (n_left - n_least)/n_step*n_step : std::min(n_left, n_ubatch));
     }
@@ -237,6 +241,7 @@ void llama_layerwise::run_ubatches(
     pass.n_layer  = n_layer();
     pass.hidden   = hidden.t;
     pass.wanted   = std::move(scores);
+    pass.few_rows = n_before > 0 && has_long_ubatches();
 
     const int64_t n_past = group.n_used();
 

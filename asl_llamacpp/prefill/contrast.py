@@ -40,11 +40,6 @@ class Contrast:
         kind = "products" if want.products else "attention"
         return f"{il} {want.combining} {heads} {kind} {kernel} {self.n_seen} {self._of_tokens}"
 
-    @property
-    def is_found(self) -> bool:
-        """Whether there are neutral scores behind as many tokens, so that perhaps nothing runs."""
-        return any(n_seen == self.n_seen for n_seen, _ in self.found)
-
 
 class Contrasting:
     """A contrast during one prefill."""
@@ -53,12 +48,13 @@ class Contrasting:
         self.engine, self.contrast, self.kernel = engine, contrast, kernel
         self._share = np.float32(window / len(contrast.tokens))
 
-    def begin(self, wanted: Iterable[tuple[int, Reduction]]) -> None:
-        """After `Engine.begin` or `Engine.resume`; `wanted`: all that may be looked at, by layer.
+    def runs(self, wanted: Iterable[tuple[int, Reduction]]) -> bool:
+        """Whether anything runs beside the prompt: not if all is there that may be `wanted`, by layer."""
+        return any(self.contrast.key(il, want, self.kernel) not in self.contrast.found for il, want in wanted)
 
-        If all of it is there nothing runs beside the prompt.
-        """
-        if any(self.contrast.key(il, want, self.kernel) not in self.contrast.found for il, want in wanted):
+    def begin(self, wanted: Iterable[tuple[int, Reduction]]) -> None:
+        """After `Engine.begin` or `Engine.resume`; `wanted`: all that may be looked at, by layer."""
+        if self.runs(wanted):
             self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
 
     def look(self, il: int, asked: Reduction, want: Reduction) -> Floats:

@@ -43,6 +43,12 @@ class Looking:
         self.engine, self.policy, self.selector, self.scored = engine, policy, selector, scored
         self.window, self.shown, self.contrasting = window, shown, contrasting
 
+    def start(self, n: int) -> int:
+        """How many of `n` known tokens the prompt may start from: what runs beside it begins behind them."""
+        if self.contrasting is None or not self.contrasting.runs(self._neutral_wanted()):
+            return n
+        return min(n, self.contrasting.contrast.n_seen)
+
     def begin(self) -> None:
         """After `Engine.begin` or `Engine.resume`."""
         if self.contrasting is not None:

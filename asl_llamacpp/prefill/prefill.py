@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from ..engine.binding import MAX_SCORED, Engine
@@ -200,7 +201,8 @@ class _Prefill:
                 self.engine.hold(self.document.n)
 
     def begin(self) -> None:
-        known, tokens = self.known, self.tokens
+        known = self.known = replace(self.known, n=self.looking.start(self.known.n))
+        tokens = self.tokens
         if known.n == 0:
             self.engine.begin(tokens, self.window, self.headroom)
         else:
@@ -286,7 +288,7 @@ def prefill(
     report = describe(engine, policy, len(tokens), state.full_cells)
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
     report.keep, report.host_bytes = keep, state.keeping.host_bytes
-    report.reused, report.reused_layers = known.n, known.il
+    report.reused, report.reused_layers = state.known.n, state.known.il
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds

@@ -228,8 +228,6 @@ class PrunedCache:
         self.forget()
         entry, known, document = self._document(planned, tokens, evaluated)
         contrast = self._contrast(entry, len(tokens))
-        if contrast is not None and not contrast.is_found:
-            known = replace(known, n=min(known.n, contrast.n_seen))
         headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         run = partial(prefill, *arguments, contrast=contrast, by_host=by_host)

@@ -20,9 +20,7 @@ from benchmarks.common import probe
 
 from .__main__ import QUESTIONS, cut_text
 
-HEAD = (
-    "| document | policy | | llama.cpp s | ours s | times that | ours by phase, clock |\n" + "| --- " * 7 + "|"
-)
+HEAD = "| document | policy | | llama.cpp s | ours s | times that | ours by phase, clock |\n" + "| --- " * 7 + "|"
 
 
 def first_token(document: Document, question: str, threads: int) -> float:

@@ -23,7 +23,7 @@ from asl_llamacpp.engine.library import LIB_DIR
 STOCK_LIB = Path(os.environ.get("ASL_STOCK_LIB", ROOT / "build" / "native" / "stock" / "lib"))
 
 N_DECODE = 4
-LENGTHS = [1, 31, 32, 33, 63, 64, 65, 511, 512, 513]  # around the borders of window and ubatch
+LENGTHS = [1, 31, 32, 33, 63, 64, 65, 511, 512, 577]  # around the borders of window and ubatch; see ubatch_sizes
 WINDOW = 32
 
 LAYOUTS = [(True, F16), (True, Q8_0), (False, F16)]
