@@ -15,7 +15,8 @@
 static constexpr int64_t MIN_ROWS = 64;
 
 bool llama_layerwise::has_long_ubatches() const {
-    return n_prompt >= MIN_ROWS && ctx.cparams.n_ubatch >= 2*(std::max<int64_t>(MIN_ROWS, n_window) + llama_layerwise_mask::COLS_STEP);
+    // in what order a ring's cells lie, and are added up, depends on the ubatches before
+    return !mem.has_rings() && n_prompt >= MIN_ROWS && ctx.cparams.n_ubatch >= 2*(std::max<int64_t>(MIN_ROWS, n_window) + llama_layerwise_mask::COLS_STEP);
 }
 
 std::vector<int64_t> llama_layerwise::ubatch_sizes() const {
