@@ -130,7 +130,7 @@ def test_a_model_that_only_full_serves(tiny_path: Callable[[str], Path], monkeyp
     ("arguments", "message"),
     [
         (("--vram", "8"), "--vram 8: give bytes with a unit"),
-        (("--vram", "much"), "not understood"),
+        (("--vram", "much"), "--vram much: give bytes with a unit"),
         (("--budget", "0"), "must be more than 0"),
         (("--policy", "best"), "unknown policy 'best'"),
         (("--policy", "asl:layer=44"), "the model's 30 layers are 0 to 29"),
