@@ -99,7 +99,9 @@ def row(candidate: Candidate, cases: list[Case]) -> str:
             scores["hidden"].append(float(not any(one in text for one in case.absent)))
     shown = [f"{mean(values):.2f}" if values else "" for values in scores.values()]
     facts = [str(failed), f"{1000 * mean(seconds[1:]):.1f}", f"{size(candidate) / 1e6:.0f}"]
-    return f"| {' | '.join([cases[0].suffix, candidate.name, *shown, *facts])} |".replace("|  |", "| |").replace("|  |", "| |")
+    return "| " + " | ".join([cases[0].suffix, candidate.name, *shown, *facts]) + " |"
+        "|  |", "| |"
+    )
 
 
 def main() -> None:
