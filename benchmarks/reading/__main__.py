@@ -100,8 +100,6 @@ def row(candidate: Candidate, cases: list[Case]) -> str:
     shown = [f"{mean(values):.2f}" if values else "" for values in scores.values()]
     facts = [str(failed), f"{1000 * mean(seconds[1:]):.1f}", f"{size(candidate) / 1e6:.0f}"]
     return "| " + " | ".join([cases[0].suffix, candidate.name, *shown, *facts]) + " |"
-        "|  |", "| |"
-    )
 
 
 def main() -> None:
