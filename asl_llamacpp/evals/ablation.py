@@ -18,7 +18,7 @@ from ..files.fingerprint import model_fingerprint
 from ..llama import models
 from ..llama.opening import CONTEXT_STEP
 from ..policies import ASL, AllHeads, Full
-from ..selection.arrays import Floats
+from ..selection.arrays import Floats, Ints
 from ..selection.ranks import rank, selected_positions
 from ..selection.rule import Selector
 from ..selection.scores import token_scores
@@ -29,7 +29,8 @@ from .recorded import RecordedPrompt
 from .registry import expand, open_task
 from .sample import Sample, Task
 from .shared import SharedLlama, open_shared
-from .signals import COMBINED, Series, combined, signals, variances
+from .signals import COMBINED, Series, signals, variances
+from .ways import Choosing
 
 L_OBS = (2, 4, 6, 8, 10)
 WINDOWS, KERNELS = (16, 64), (1, 3, 15)
@@ -113,7 +114,7 @@ def try_layers(
 ) -> Line:
     """The line of one prompt; "skipped" says why there is nothing in it.
 
-    ways              of combining scores, names in `COMBINED`, "sum" among them
+    ways              of choosing, names as `way_named` takes them, "sum" among them
     windows, kernels  tried beside the default ones, where the paper's rule selects
     """
     prompt = llm.record(sample.tokens, max((*windows, ASL().window)))
@@ -127,6 +128,7 @@ def try_layers(
     sums = prompt.window_sums(policy.window)
     for window in windows:
         prompt.window_sums(window)
+    choosing = Choosing(prompt, ways, policy.window, policy.kernel, _neutral(llm))
     line: Line = {
         "n_layer": n_layer, "l_min": policy.l_min, "l_max": policy.l_max, "n_answer": len(answer),
         "full": [full.logprob, full.greedy], "budgets": {},
@@ -137,9 +139,11 @@ def try_layers(
         for how in ways:
             if how != "sum" and layer < policy.l_min:
                 continue
-            scores = combined(sums[: layer + 1], policy.window, policy.kernel, how)
+            if not choosing.has(how, layer):
+                continue
+            scores = choosing.scores(how, layer)
             for share in budgets:
-                found = _try(forced, sample, layer, scores, kept[share], policy.window)
+                found = _forced(forced, sample, layer, choosing.positions(how, scores, kept[share]))
                 tried[share][how][str(layer)] = found
     for share in budgets:
         settings = _settings(forced, prompt, sample, policy, kept[share], windows, kernels)
@@ -183,7 +187,15 @@ def _try(
     forced: ForcedSelection, sample: Sample, layer: int, scores: Floats, select_k: int, window: int
 ) -> list[float | bool | None]:
     """[log-probability, greedy, share of the answers' tokens kept] of a selection by `scores`."""
-    positions = selected_positions(scores, select_k - window, window)
+    return _forced(forced, sample, layer, selected_positions(scores, select_k - window, window))
+
+
+def _neutral(llm: SharedLlama) -> Sequence[int]:
+    cache = llm.llm.pruned_cache
+    return () if cache is None or cache.neutral is None else cache.neutral()
+
+
+def _forced(forced: ForcedSelection, sample: Sample, layer: int, positions: Ints) -> list[float | bool | None]:
     found = forced.at(layer, positions)
     kept = None if sample.evidence is None else float(np.isin(sample.evidence, positions).mean())
     return [found.logprob, found.greedy, kept]

@@ -13,10 +13,14 @@ from ..engine.version import __version__
 from ..files.fingerprint import model_fingerprint
 from ..files.model_file import find_model
 from ..llama.model_info import read_model_info
+from ..selection.parameters import ChosenHeads
+from . import head_search
 from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
+from .head_search import Judged
 from .lines import Line, read_lines
+from .ways import SENTENCES, of_heads
 
 TASKS = (
     *("niah_single_1", "niah_single_2", "niah_multikey_1", "niah_single_3", "passkey", "number_string"),
@@ -25,8 +29,10 @@ TASKS = (
 BUDGETS = ("1/4", "1/8")
 SEED = 1_000_000
 """Of the prompts: one that no evaluation uses, so that it judges a calibration on other prompts."""
-WAYS = ("sum", "sum4", "max4")
-"""Of combining scores, in `COMBINED`; "max" alone gains less."""
+WAYS = ("sum", "max4", SENTENCES)
+"""Of choosing, see `way_named`; the chosen heads come to them. "max" alone and "sum4" gain less."""
+HEAD_PROMPTS = 12
+"""That heads are chosen by; as many real questions, if there are some."""
 LEAST = 6
 """Prompts answered rightly without which nothing is said about a model."""
 LEAST_LAYERS = 10
@@ -44,6 +50,7 @@ class Found:
     layer: Outcomes
     tasks: dict[str, int]
     lengths: tuple[int, ...]
+    heads: HeadsFound | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -57,8 +64,40 @@ class Found:
                 "budgets": list(BUDGETS),
                 "prompts": self.tasks,
                 **{name: _told(outcomes) for name, outcomes in rules.items()},
-            }
+            },
+            **({} if self.heads is None else {"heads": self.heads.facts}),
         }
+
+
+@dataclass(frozen=True)
+class HeadsFound:
+    """The heads that look answers up, and what they keep by kind of prompt: see `head_search`."""
+
+    chosen: ChosenHeads
+    judged: tuple[Judged, ...]
+    data: str | None
+
+    @property
+    def way(self) -> str:
+        return of_heads(self.chosen)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Share of the answers' tokens among 1/8, in sentences: [by these, by heads of other kinds, by all heads]."""
+        kinds = {one.task: [round(v, 3) for v in (one.training, one.held_out, one.all_heads)] for one in self.judged}
+        return {"chosen": self.way.split()[1], **({"data": self.data} if self.data else {}), "kept": kinds}
+
+
+def find_heads(model: str | Path, *, length: int, data: Path | None = None, **llama_options: Any) -> HeadsFound | None:
+    """The heads that look answers up in generated prompts, and in the questions of `data`, a file in SQuAD's form.
+
+    None where the model's layers give no scores that would tell. Errors as `head_search.search`.
+    """
+    prompts = head_search.search(find_model(model), length, head_search.TASKS, data, HEAD_PROMPTS, **llama_options)
+    if not prompts:
+        return None
+    chosen = head_search.choose(prompts)
+    return HeadsFound(chosen, tuple(head_search.judge(prompts, chosen)), None if data is None else data.name)
 
 
 def _told(found: Outcomes) -> dict[str, Any]:
@@ -73,12 +112,13 @@ def measure(
     n_prompts: int,
     length: int,
     tasks: Sequence[str] = TASKS,
+    heads: HeadsFound | None = None,
     on_line: OnLine | None = None,
     **llama_options: Any,
 ) -> list[Line]:
     """Try every layer on `n_prompts` prompts of `length` tokens that the model answers rightly; their lines in `out`.
 
-    Tasks take turns. Lines of the same model and length that are there count.
+    Tasks take turns. `heads` are tried too, beside `WAYS`. Lines of the same model and length that are there count.
 
     Raises:
         ValueError: the model has too few layers.
@@ -89,7 +129,8 @@ def measure(
     if n_layer < LEAST_LAYERS:
         raise ValueError(f"{path.name} has {n_layer} layers, and {LEAST_LAYERS} are needed to choose one from")
     per_task = -(-TRIES * n_prompts // len(tasks))
-    limits: dict[str, Any] = {"budgets": BUDGETS, "ways": WAYS, "windows": (), "kernels": (), "enough": n_prompts}
+    ways = (*WAYS, heads.way) if heads is not None else WAYS
+    limits: dict[str, Any] = {"budgets": BUDGETS, "ways": ways, "windows": (), "kernels": (), "enough": n_prompts}
 
     def checked(line: Line) -> None:
         if "error" in line:
@@ -103,7 +144,7 @@ def measure(
     return own(read_lines(out), model_fingerprint(path), length)
 
 
-def find(lines: Sequence[Line]) -> Found:
+def find(lines: Sequence[Line], heads: HeadsFound | None = None) -> Found:
     """The rule for the model that the lines are of.
 
     Raises:
@@ -118,4 +159,4 @@ def find(lines: Sequence[Line]) -> Found:
     trials = Trials([one for budget in BUDGETS for one in tried(good, budget)])
     tasks = dict(Counter(line["task"] for line in good))
     lengths = tuple(sorted({line["length"] for line in good}))
-    return Found(fit(trials), trials.outcomes(paper(trials.n_layer)), fit_layer(trials), tasks, lengths)
+    return Found(fit(trials), trials.outcomes(paper(trials.n_layer)), fit_layer(trials), tasks, lengths, heads)

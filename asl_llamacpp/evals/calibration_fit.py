@@ -18,9 +18,10 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policies import ASL, Heads, Reference
+from ..policies import ASL, Reference
 from .ablation_rules import L_OBS, Tried
-from .signals import COMBINED, relative_to_first, relative_to_peak
+from .signals import relative_to_first, relative_to_peak
+from .ways import PAPERS, Way, name_of, way_named
 
 Floats = NDArray[np.float64]
 TAUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -60,8 +61,9 @@ class Trials:
 
     @cached_property
     def losses(self) -> dict[str, Floats]:
-        """By way of combining scores; nan where a layer was not tried."""
-        return {how: np.array([self._loss(p, how) for p in self.prompts]) for how in self.prompts[0].logprob}
+        """By way of choosing, those that were tried on all prompts; nan where a layer was not."""
+        ways = [how for how in self.prompts[0].logprob if all(how in p.logprob for p in self.prompts)]
+        return {how: np.array([self._loss(p, how) for p in self.prompts]) for how in ways}
 
     @cached_property
     def tried(self) -> dict[str, list[int]]:
@@ -78,7 +80,7 @@ class Trials:
         """What `policy`, its layers resolved or its one layer given, does on each prompt."""
         rows = np.arange(len(self.prompts))
         layer, fired = self._chosen(policy)
-        loss = self.losses[way(policy)][rows, layer]
+        loss = self.losses[name_of(policy, list(self.losses))][rows, layer]
         return Outcomes(policy, self._by_prompt(loss), self._by_prompt(self._work[rows, layer]), layer, fired)
 
     def _chosen(self, policy: ASL) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -95,6 +97,8 @@ class Trials:
         below = self._relative[key][:, : policy.l_max + 1] < policy.tau
         fired: NDArray[np.bool_] = np.any(below, axis=1)
         layer: NDArray[np.int64] = np.where(fired, below.argmax(axis=1), policy.l_max).astype(np.int64)
+        if policy.chosen:  # which it waits for
+            layer = np.maximum(layer, policy.chosen[0][0])
         return layer, fired
 
     def _by_prompt(self, values: Floats) -> Floats:
@@ -107,16 +111,15 @@ class Trials:
         ways = list(self.losses)
         yield paper(self.n_layer)
         for how in ways:
-            heads, score_layers = COMBINED[how]
-            yield from (fixed(layer, heads, score_layers) for layer in self.tried[how] if layer >= L_OBS - 1)
+            yield from (fixed(layer, way_named(how)) for layer in self.tried[how] if layer >= L_OBS - 1)
         first = _layers(self.n_layer, FIRST, self.l_min)
         for how in ways:
-            heads, score_layers = COMBINED[how]
+            chosen_by = way_named(how)
             last = [il for il in _layers(self.n_layer, LAST, self.l_min) if il in self.tried[how]]
             for lo, hi, reference, tau in product(first, last, get_args(Reference), TAUS):
                 if hi > lo:
                     rule = ASL(tau=tau, l_min=lo, l_max=hi, reference=reference)
-                    yield replace(rule, heads=heads, score_layers=score_layers)
+                    yield replace(rule, **chosen_by._asdict())
 
 
 def _layers(n_layer: int, shares: tuple[float, float], least: int) -> list[int]:
@@ -125,19 +128,14 @@ def _layers(n_layer: int, shares: tuple[float, float], least: int) -> list[int]:
     return list(range(max(start, least), min(end, n_layer - 2) + 1, 2))
 
 
-def way(policy: ASL) -> str:
-    """The name of how `policy` combines scores."""
-    return next(name for name, combined in COMBINED.items() if combined == (policy.heads, policy.score_layers))
-
-
 def paper(n_layer: int) -> ASL:
     """The paper's constants, with l_max: what "asl" is without a calibration."""
     return ASL().resolve(n_layer)
 
 
-def fixed(layer: int, heads: Heads = "sum", score_layers: int = 1) -> ASL:
+def fixed(layer: int, chosen_by: Way = PAPERS) -> ASL:
     """A rule that begins and ends at one layer: unlike with `layer`, a memory limit may force an earlier one."""
-    return ASL(l_min=layer, l_max=layer, heads=heads, score_layers=score_layers)
+    return ASL(l_min=layer, l_max=layer, **chosen_by._asdict())
 
 
 def choose(found: Sequence[Outcomes]) -> Outcomes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from . import infinitebench, infinitebench_files, ruler_qa
+from . import infinitebench, infinitebench_files, lookups, ruler_qa
 from .fitting import fit
 from .prompts import Prompts
 from .ruler_needles import NEEDLES, NeedleTask
@@ -21,7 +21,7 @@ from .scoring import ONLY_RISING, any_found, first_number, share_found, whole_wo
 
 MakeDraft = Callable[[Generator, int], Draft]
 
-RULER, GRID, INFINITEBENCH = "RULER", "needle grid", "InfiniteBench"
+RULER, GRID, INFINITEBENCH, LOOKUPS = "RULER", "needle grid", "InfiniteBench", "look-ups"
 GRID_TASK = "needle_grid"
 GRID_DEPTHS = (0, 25, 50, 75, 100)
 """Depths, percent, that the name `needle_grid` alone stands for."""
@@ -42,6 +42,9 @@ GENERATED: dict[str, Kind] = {
     "vt": Kind(RULER, 30, variable_tracking, share_found),
     "cwe": Kind(RULER, 120, common_words, share_found),
     "fwe": Kind(RULER, 50, frequent_words, share_found),
+    "paraphrase": Kind(LOOKUPS, 24, lookups.paraphrase, share_found),
+    "two_hop": Kind(LOOKUPS, 24, lookups.two_hop, share_found),
+    "list_items": Kind(LOOKUPS, 40, lookups.list_items, share_found),
     "passkey": Kind(INFINITEBENCH, 16, infinitebench.passkey, first_number),
     "number_string": Kind(INFINITEBENCH, 24, infinitebench.number_string, first_number),
     "kv_retrieval": Kind(INFINITEBENCH, 64, infinitebench.kv_retrieval, whole_word),

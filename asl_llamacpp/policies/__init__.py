@@ -22,6 +22,7 @@ from .fastkv import FastKV as FastKV
 from .snapkv import SnapKV as SnapKV
 from .gemfilter import GemFilter as GemFilter
 from .asl2pass import ASL2Pass as ASL2Pass
+from .pyramidinfer import PyramidInfer as PyramidInfer
 # isort: on
 
 

@@ -63,6 +63,7 @@ class _Prefill:
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
         self.pruned_after: int | None = None
+        self.positions: Ints | None = None  # those that went on, in the end
         products = self.selector.prunes and self.selector.reduction(0).products
         shown = None
         if document.watch is not None and scored:
@@ -174,7 +175,8 @@ class _Prefill:
     def go_on_with(self, positions: Ints) -> None:
         """Let only the selected tokens go on: into the deeper layers, or into a second pass over all of them."""
         self.keep_document()
-        self.pruned_after = self.il - 1
+        if self.pruned_after is None:
+            self.pruned_after = self.il - 1
         if not self.policy.two_passes:
             with self.timed("copying" if self.keeping.one_by_one else "selection"):
                 self.keeping.selected(positions)
@@ -187,7 +189,8 @@ class _Prefill:
             self.engine.abort()
             self.engine.begin([self.tokens[i] for i in positions], self.window, self.headroom)
             self.phase, self.il, self.drops = "second", 0, False
-        self.n_run = len(positions)
+        self.n_run, self.positions = len(positions), positions
+        self.selector.acted()
 
     def keep_document(self) -> None:
         """Keep the document's state as it is now, all tokens having run through the layers so far."""
@@ -213,7 +216,7 @@ class _Prefill:
         self.looking.begin()
 
     def run(self) -> Decision | None:
-        """Run all layers; the decision that was acted on.
+        """Run all layers; the decision that was acted on, the first one if there were several.
 
         What a known document has run through already is not pruned: a decision waits for the end of these layers. So
         the same question has the same tokens selected, however deep the document has come meanwhile.
@@ -225,7 +228,7 @@ class _Prefill:
             more = self.il < len(self.layers) or self.keeping.evicts or self.policy.two_passes
             if waiting is not None and more and self.il >= self.known_layers:
                 self.go_on_with(waiting.positions)
-                acted, waiting = waiting, None
+                acted, waiting = acted or waiting, None
         self.keep_document()
         return acted
 
@@ -298,7 +301,7 @@ def prefill(
     if decision is not None:
         report.selection_layer = state.pruned_after
         report.forced = decision.forced
-        report.selected = decision.positions
+        report.selected = state.positions
         report.scores, report.scores_layer = decision.scores, decision.layer
         if state.pruned_after != decision.layer:
             report.reason += f", by the scores of layer {decision.layer}: the document had run on before"

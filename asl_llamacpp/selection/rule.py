@@ -178,6 +178,9 @@ class Selector:
             return self._select(layer, self._why_forced(layer), forced=True)
         return None
 
+    def acted(self) -> None:
+        """It decides once."""
+
     @property
     def reason(self) -> str:
         """Why selection happened where it did, or, so far, why it did not."""

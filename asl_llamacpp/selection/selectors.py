@@ -35,6 +35,9 @@ class Deciding(Protocol):
     def observe(
         self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None
     ) -> Decision | None: ...
+    def acted(self) -> None:
+        """The decision was acted on: whoever will decide again forgets it."""
+        ...
 
 
 class NoSelection:
@@ -57,6 +60,9 @@ class NoSelection:
 
     def reduction(self, layer: int) -> Reduction:
         return EACH_HEAD
+
+    def acted(self) -> None:
+        """It never decides."""
 
     def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         return None
@@ -118,6 +124,9 @@ class OneLayer:
 
     def reduction(self, layer: int) -> Reduction:
         return self._reduction
+
+    def acted(self) -> None:
+        """It decides once."""
 
     def observe(self, layer: int, window_sums: Floats | None = None, neutral: Floats | None = None) -> Decision | None:
         if not self.needs_scores(layer):

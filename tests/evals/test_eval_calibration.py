@@ -16,9 +16,10 @@ from asl_llamacpp import ASL
 from asl_llamacpp.cli import app
 from asl_llamacpp.evals import ablation, calibrate
 from asl_llamacpp.evals.ablation_rules import Tried
-from asl_llamacpp.evals.calibration_fit import Outcomes, Trials, choose, fit, paper, way
+from asl_llamacpp.evals.calibration_fit import Outcomes, Trials, choose, fit, paper
 from asl_llamacpp.evals.lines import append
 from asl_llamacpp.evals.signals import COMBINED, combined, variances
+from asl_llamacpp.evals.ways import name_of
 from asl_llamacpp.files import calibration
 from asl_llamacpp.files.fingerprint import model_fingerprint
 from asl_llamacpp.selection.ranks import rank
@@ -106,7 +107,7 @@ def test_fit_finds_the_layer() -> None:
     found, exactly = fit(trials), trials.outcomes(ASL(layer=12))
     assert np.abs(found.layer - 12).mean() < 0.5 and exactly.loss.max() == 0
     assert found.work.mean() <= exactly.work.mean()
-    assert way(paper(N_LAYER)) == "sum" and paper(N_LAYER) in list(Trials(prompts).candidates())
+    assert name_of(paper(N_LAYER), list(COMBINED)) == "sum" and paper(N_LAYER) in list(Trials(prompts).candidates())
 
 
 def test_a_rule_that_loses_one_answer_is_not_good() -> None:
@@ -168,8 +169,10 @@ def test_one_model_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 0, result.output
     told = result.stdout.splitlines()
     assert told[0] == "on the 6 prompts that the constants were chosen by:"
-    assert [line[:19].strip() for line in told[1:]] == ["calibrated", "paper's constants", "best fixed layer"]
+    assert [line[:19].strip() for line in told[1:4]] == ["calibrated", "paper's constants", "best fixed layer"]
+    assert told[4].startswith("heads ") and told[6].split()[0] == "niah_single_2"
     found = calibration.read(tmp_path / "model.asl.toml")
+    assert "+" in found.facts["heads"]["chosen"] and found.facts["heads"]["kept"]
     assert sum(found.facts["measured"]["prompts"].values()) == 6
     assert str(found.policy) == found.facts["measured"]["calibrated"]["policy"]
     assert calibration.calibrated("asl", model) == (found.policy, found.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from ...evals import calibrate as calibrating
 from ...evals.ablation import own
+from ...evals.calibrate import HeadsFound
 from ...evals.calibration_fit import Outcomes
 from ...evals.lines import Line, read_lines
 from ...files import calibration
@@ -25,6 +27,10 @@ def calibrate(
     model: Annotated[Path, typer.Argument(help="GGUF file.", show_default=False)],
     prompts: Annotated[int, typer.Option(min=calibrating.LEAST, help="Prompts that the model answers rightly.")] = 24,
     length: Annotated[int, typer.Option(min=256, help="Tokens of a prompt.")] = 1024,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Choose heads by real questions too: a file in SQuAD's JSON form.", show_default="none"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write.", show_default="beside the model, where Llama finds it")
     ] = None,
@@ -45,17 +51,21 @@ def calibrate(
         target = calibration.place(path) if out is None else out
         if not os.access(target.parent, os.W_OK):
             raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent} to write to")
-        file = _lines_file(path, length) if lines is None else lines
+        options = llama_options(n_gpu_layers, threads, ubatch)
         with counting_bar(not quiet) as bar:
-            shown = bar.add_task("loading", total=prompts, completed=_n_known(file, path, length))
+            shown = bar.add_task("heads that look answers up", total=prompts)
+            heads = calibrating.find_heads(path, length=length, data=data, **options)
+            file = _lines_file(path, length, heads) if lines is None else lines
+            bar.update(shown, description="loading", completed=_n_known(file, path, length))
 
             def on_line(line: Line) -> None:
                 what = "answered" if "budgets" in line else "not answered, left out"
                 bar.update(shown, description=f"{line['task']}: {what}", advance=int("budgets" in line))
 
-            options = llama_options(n_gpu_layers, threads, ubatch)
-            measured = calibrating.measure(path, file, n_prompts=prompts, length=length, on_line=on_line, **options)
-        found = calibrating.find(measured)
+            measured = calibrating.measure(
+                path, file, n_prompts=prompts, length=length, heads=heads, on_line=on_line, **options
+            )
+        found = calibrating.find(measured, heads)
         written = calibration.write(path, found.best.policy, found.facts, target)
         if lines is None:
             file.unlink(missing_ok=True)
@@ -65,6 +75,8 @@ def calibrate(
         rows = ("calibrated", found.best), ("paper's constants", found.paper), ("best fixed layer", found.layer)
         for name, outcomes in rows:
             typer.echo(_row(name, outcomes))
+        if heads is not None:
+            typer.echo("\n".join(_of_heads(heads)))
         typer.echo(f"written: {written}", err=True)
 
 
@@ -75,11 +87,22 @@ def _row(name: str, found: Outcomes) -> str:
     )
 
 
-def _lines_file(model: Path, length: int) -> Path:
+def _of_heads(heads: HeadsFound) -> list[str]:
+    """What chosen heads keep of the answers, where they were chosen and where they were not."""
+    title = f"heads {heads.way.split()[1]}; share of the answers' tokens among 1/8, in sentences:"
+    lines = [title, "kind             prompts  by them  by heads of other kinds  by all heads"]
+    for one in heads.judged:
+        shares = f"{one.training:<7.2f}  {one.held_out:<23.2f}  {one.all_heads:.2f}"
+        lines.append(f"{one.task:<15}  {one.n:<7}  {shares}")
+    return lines
+
+
+def _lines_file(model: Path, length: int, heads: HeadsFound | None) -> Path:
     """Where measurements are kept until there is a calibration, so that a run that was stopped goes on."""
     folder = platformdirs.user_cache_path("asl_llamacpp", appauthor=False)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"calibrate-{model_fingerprint(model)}-{length}.jsonl"
+    tried = "" if heads is None else f"-{zlib.crc32(heads.way.encode()):08x}"
+    return folder / f"calibrate-{model_fingerprint(model)}-{length}{tried}.jsonl"
 
 
 def _n_known(file: Path, model: Path, length: int) -> int:

@@ -1,0 +1,173 @@
+"""Which heads of a model look answers up: those whose contrast falls on the tokens of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..documents.chat_prompt import document_tokens, frame
+from ..engine.kinds import EACH_HEAD
+from ..llama.opening import CONTEXT_STEP
+from ..policies import ASL
+from ..selection.arrays import Floats, Ints
+from ..selection.contrast import less, neutral_scores
+from ..selection.heads import by_layer
+from ..selection.parameters import ChosenHeads, Heads
+from ..selection.scores import pool
+from ..selection.unit_scores import selected_units
+from ..selection.units import unit_starts
+from .prompts import Prompts
+from .registry import open_task
+from .sample import Sample
+from .shared import SharedLlama, open_shared
+
+TASKS = ("niah_single_2", "paraphrase", "kv_retrieval", "two_hop", "niah_multikey_1", "list_items")
+QUESTIONS = "qa_1"
+SEED = 1_000_001
+"""Of the prompts: one that neither an evaluation nor the search of the layer uses."""
+N_HEADS = 8
+DEEPEST = 0.6
+"""Share of the layers up to which heads are looked for: the deepest of them is the earliest layer to select at."""
+KEPT = 8
+"""One of so many tokens is kept where heads are judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """One prompt.
+
+    added    float16 [n_layer, n_head, n - window], by layer up to `DEEPEST`: each head's contrast, averaged over the
+             kernel, the sinks' scores as they are; 0 where a layer gives none
+    answer   positions of the answer's tokens
+    """
+
+    task: str
+    added: NDArray[np.float16]
+    answer: NDArray[np.int64]
+    starts: Ints
+    n_tokens: int
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """What each head adds to an answer's token, mean: [n_layer, n_head]."""
+        found: NDArray[np.float64] = self.added[:, :, self.answer].astype(np.float64).mean(axis=2)
+        return found
+
+
+def record(shared: SharedLlama, task: str, sample: Sample) -> Recorded | None:
+    """One run through the layers looked at; None if no single place of the prompt holds the answer."""
+    policy, llm, engine, tokens = ASL(), shared.llm, shared.engine, sample.tokens
+    cache, n_past = llm.pruned_cache, len(sample.tokens) - ASL().window
+    if sample.evidence is None or cache is None or cache.neutral is None or (sample.evidence >= n_past).any():
+        return None
+    neutral, n_layer = list(cache.neutral()), engine.info().n_layer
+    n_document = len(frame(llm, "?").head(llm)) + len(document_tokens(llm, sample.query.document))
+    shared.prompt = None
+    llm.reset()
+    layers = [engine.layer(il) for il in range(deepest(n_layer) + 1)]
+    added = np.zeros((len(layers), max(layer.n_head for layer in layers), n_past), dtype=np.float16)
+    try:
+        engine.begin(tokens, policy.window, 0)
+        engine.contrast(min(n_document, len(tokens) - 1), neutral)
+        for il, layer in enumerate(layers):
+            engine.run(il, il + 1, EACH_HEAD if layer.gives_scores else False)
+            if not layer.gives_scores:
+                continue
+            plain = pool(engine.scores(il)[:, :n_past], policy.kernel)
+            other = engine.contrast_scores(il)
+            for head, row in enumerate(plain):
+                looked = neutral_scores(other[head : head + 1], policy.kernel, "sum", policy.window / len(neutral))
+                added[il, head] = less(row, looked)
+        starts = unit_starts(engine.vocabulary.texts(tokens))
+    finally:
+        engine.abort()
+    return Recorded(task, added, sample.evidence, starts, len(tokens))
+
+
+def deepest(n_layer: int) -> int:
+    return round(DEEPEST * n_layer)
+
+
+def choose(prompts: Sequence[Recorded], count: int = N_HEADS) -> ChosenHeads:
+    """The heads that add most to the answers' tokens; each kind counts the same, as does each prompt of it."""
+    kinds = list(dict.fromkeys(prompt.task for prompt in prompts))
+    mass = np.mean(
+        [np.mean([prompt.mass for prompt in prompts if prompt.task == kind], axis=0) for kind in kinds], axis=0
+    )
+    best = np.argsort(-mass, axis=None, kind="stable")[:count]
+    pairs = (np.unravel_index(int(i), mass.shape) for i in best)
+    return tuple(sorted((int(layer), int(head)) for layer, head in pairs))
+
+
+def kept(prompt: Recorded, heads: Heads) -> float:
+    """Share of the answer's tokens among 1/`KEPT` in sentences: by chosen heads, or by all heads' sum at one layer."""
+    scores = _scores(prompt, heads)
+    positions = selected_units(scores, prompt.n_tokens // KEPT - ASL().window, ASL().window, prompt.starts)
+    return float(np.isin(prompt.answer, positions).mean())
+
+
+def _scores(prompt: Recorded, heads: Heads) -> Floats:
+    if isinstance(heads, str):
+        summed: Floats = prompt.added[-1].astype(np.float32).sum(axis=0)
+        return summed
+    rows = [prompt.added[il, list(numbers)].max(axis=0) for il, numbers in by_layer(heads).items()]
+    found: Floats = np.max(rows, axis=0).astype(np.float32)
+    return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Mean share of the answers' tokens that are kept.
+
+    training, held_out  by heads chosen on all kinds of prompts, and on the other kinds alone
+    all_heads           by the sum of all heads, at the deepest layer looked at
+    """
+
+    task: str
+    n: int
+    training: float
+    held_out: float
+    all_heads: float
+
+
+def judge(prompts: Sequence[Recorded], heads: ChosenHeads) -> list[Judged]:
+    """By kind: what `heads` keep, what heads chosen without this kind keep, and what the sum of all heads does."""
+    found = []
+    for kind in dict.fromkeys(prompt.task for prompt in prompts):
+        own = [prompt for prompt in prompts if prompt.task == kind]
+        others = [prompt for prompt in prompts if prompt.task != kind]
+        without = choose(others) if others else heads
+        means = [float(np.mean([kept(prompt, which) for prompt in own])) for which in (heads, without, "sum")]
+        found.append(Judged(kind, len(own), *means))
+    return found
+
+
+def search(
+    model: str | Path, length: int, tasks: Sequence[str], data: Path | None, n_prompts: int, **llama_options: Any
+) -> list[Recorded]:
+    """Prompts of `length` tokens, `n_prompts` in all, the tasks taking turns; as many real questions from `data`.
+
+    data  a file in SQuAD's JSON form
+
+    Raises:
+        ValueError, FileNotFoundError: `data` is not there, or is not such a file.
+    """
+    found: list[Recorded] = []
+    with Prompts(model) as prompts:
+        opened = [open_task(task, prompts) for task in tasks]
+        turns = [(opened[i % len(opened)], (SEED, i)) for i in range(n_prompts)]
+        if data is not None:
+            asked = open_task(QUESTIONS, prompts, {QUESTIONS: data})
+            turns += [(asked, (SEED, i)) for i in range(n_prompts)]
+        options = {"n_ctx": -(-(length + CONTEXT_STEP) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True}
+        with open_shared(model, **{**options, **llama_options}) as shared:
+            for task, seed in turns:
+                prompt = record(shared, task.name, task.make(length, seed))
+                if prompt is not None:
+                    found.append(prompt)
+    return found
