@@ -78,7 +78,8 @@ def test_evidence_is_where_the_answers_are(prompts: Prompts, name: str) -> None:
     assert sample.evidence is not None and (np.diff(sample.evidence) > 0).all()
     found = text_of(prompts, [sample.tokens[i] for i in sample.evidence])
     assert all(answer in found for answer in sample.answers)
-    assert len(found.replace(" ", "")) == sum(len(answer) for answer in sample.answers)
+    if name != "two_hop":  # which needs the step before the answer too
+        assert len(found.replace(" ", "")) == sum(len(answer.replace(" ", "")) for answer in sample.answers)
 
 
 def test_too_short_a_prompt_is_refused_with_the_numbers(prompts: Prompts) -> None:

@@ -189,7 +189,7 @@ def test_text_form_reads_back(policy: Full | ASL, text: str) -> None:
 
 
 def test_every_policy_is_known_by_its_name() -> None:
-    assert list(POLICIES) == ["full", "asl", "fastkv", "snapkv", "gemfilter", "asl-2pass"]
+    assert list(POLICIES) == ["full", "asl", "fastkv", "snapkv", "gemfilter", "asl-2pass", "pyramidinfer"]
     assert all(parse_policy(name) == policy() for name, policy in POLICIES.items())
 
 
