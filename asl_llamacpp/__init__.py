@@ -62,5 +62,9 @@ _NAMES = {
 }
 """What the block above says, for whoever imports at run time: a test compares the two."""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["evals", "policies"], _NAMES)
+__getattr__, _, __all__ = lazy_loader.attach(__name__, ["evals", "policies"], _NAMES)
 __all__ += ["__version__"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
