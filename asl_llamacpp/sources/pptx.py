@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zipfile import ZipFile
 
 _AS_IS = Reading()
+_MOST_POINTS = 10_000
 
 
 def is_pptx(archive: ZipFile) -> bool:
@@ -107,6 +108,10 @@ def _table(table: Any) -> list[list[str]]:
 
 
 def _add_chart(pieces: Pieces, chart: Any) -> None:
+    counts = [str(one.get("val", "0")) for one in chart._chartSpace.iter("{*}ptCount")]
+    if any(not count.isdecimal() or int(count) > _MOST_POINTS for count in counts):  # told, not counted
+        pieces.warnings.append(f"a chart says that it has more than {_MOST_POINTS:,} points, and was not read")
+        return
     if chart.has_title and chart.chart_title.has_text_frame:
         pieces.text(chart.chart_title.text_frame.text)
     for plot in chart.plots:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from .bidi import has_rtl, mirrored, reading_order
 from .fragment import WIDE_GAP, Fragment, Rect, bounds, joined, same_line
 
@@ -52,16 +54,20 @@ def fragments(
 def merged(pieces: Sequence[Fragment]) -> list[Fragment]:
     """Pieces that stand beside each other on one line, made one, from the left to the right."""
     lines: list[Fragment] = []
+    tops, bottoms = np.empty(len(pieces)), np.empty(len(pieces))  # of the lines: a page may have thousands
     for piece in sorted(pieces, key=lambda piece: piece.x0):
-        best = None
-        for k in range(len(lines) - 1, -1, -1):
+        best, n = None, len(lines)
+        near = np.minimum(bottoms[:n], piece.bottom) > np.maximum(tops[:n], piece.top)
+        for k in np.flatnonzero(near)[::-1].tolist():
             line = lines[k]
-            if same_line(line, piece) and _may_join(line, piece) and (best is None or line.x1 > lines[best].x1):
+            if _may_join(line, piece) and same_line(line, piece) and (best is None or line.x1 > lines[best].x1):
                 best = k
         if best is None:
+            best = n
             lines.append(piece)
         else:
             lines[best] = _beside(lines[best], piece)
+        tops[best], bottoms[best] = lines[best].top, lines[best].bottom
     return [_read(line) if has_rtl(line.text) else line for line in lines]
 
 
