@@ -30,6 +30,7 @@ def test_a_question_about_a_pdf_file_and_a_restart(open_page, tmp_path: Path) ->
         page.set_input_files("#file-input", [file])
         page.wait_for_selector(".page.loaded")
         assert page.locator(".page").count() == 8
+        page.wait_for_selector("#prefill:not(.shown)", state="attached")
         ask(page, "What is the pass key?")
         answers = page.evaluate(
             "() => JSON.parse(localStorage[Object.keys(localStorage).find(key => key.startsWith('asl:talk'))])"
