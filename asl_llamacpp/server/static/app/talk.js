@@ -20,10 +20,14 @@ export class Talk extends EventTarget {
         this.id = null;
         this.turns = [];
         this.running = new Map(); // turns that this tab asks: by id, {turn, document, controller}
+        this.finished = new Map(); // turns that this tab has answered, by id
         addEventListener("pageshow", () => {
             this.leaving = false;
         });
-        watchTurns((id) => id === this.id && this.load());
+        watchTurns((id) => {
+            this.mend(id);
+            if (id === this.id) this.load();
+        });
         addEventListener("pagehide", () => {
             this.leaving = true;
             for (const { turn, document } of this.running.values()) keepTurn(document, { ...turn, state: "cut" });
@@ -41,6 +45,14 @@ export class Talk extends EventTarget {
             return turn.state === "asking" && turn.tab === TAB ? { ...turn, state: "cut" } : turn;
         });
         this.tell("turns");
+    }
+
+    /** Another tab that wrote at the same moment may have put back what a turn was before its answer. */
+    mend(id) {
+        for (const { id: turnId, state } of turnsOf(id)) {
+            const own = this.finished.get(turnId);
+            if (own && state === "asking" && !this.running.has(turnId)) this.keep(id, own);
+        }
     }
 
     get asking() {
@@ -106,6 +118,7 @@ export class Talk extends EventTarget {
         }
         turn.progress = null;
         if (!this.running.delete(turn.id)) return; // its document was removed
+        this.finished.set(turn.id, turn);
         this.keep(document, turn);
         this.tell("turn", turn);
     }
