@@ -95,17 +95,23 @@ def _fragment(
     box = bounds(boxes[i] for i in run)
     size = size if 0.4 * (box[3] - box[1]) < size < 2.5 * (box[3] - box[1]) else box[3] - box[1]
     gaps = {i: max(boxes[i][0] - boxes[before][2], boxes[before][0] - boxes[i][2]) for before, i in pairwise(run)}
-    usual = max(median(gaps.values()), 0.0) if len(gaps) > 3 else 0.0  # of text with its letters set apart
+    usual = _usual([gaps[i] for before, i in pairwise(run) if chars[before].isalnum() and chars[i].isalnum()])
     text: list[str] = []
     places: list[Rect | None] = []
     for i in run:
-        if text and (i in spaced or gaps[i] > usual + _WORD_GAP * size):
+        is_leader = chars[i] == "." and text[-1:] == ["."]
+        if text and not is_leader and (i in spaced or gaps[i] > usual + _WORD_GAP * size):
             text.append(" ")
             places.append(None)
         for char in _plain(chars[i]):
             text.append(char)
             places.append(rects[i])
     return Fragment("".join(text), places, box, size)
+
+
+def _usual(gaps: list[float]) -> float:
+    """The gap between letters of one word: some texts have their letters set apart."""
+    return max(sorted(gaps)[len(gaps) // 3], 0.0) if len(gaps) > 3 else 0.0
 
 
 def _plain(char: str) -> str:

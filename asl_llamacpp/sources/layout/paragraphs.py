@@ -14,12 +14,14 @@ _ITEM = re.compile(
     r"(?:[•◦▪‣·\u2013\u2014*○●■□➢✓-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxlcIVXLC]{1,5})[.)]|\d+(?:\.\d+)+\.?|§+)\s"
 )
 _ITEM_END = re.compile(r"[.!?:;]\W*$")
+_CLAUSE_END = re.compile(r"[;:]\W*$")
 _SAME_SIZE = 0.08  # of the size
 _INDENT = 0.9  # times the size
 _APART = 1.35  # times the usual distance of lines: a blank line is between them
 _SPACE = 0.25  # times the size
 _SHORT = 25  # characters: shorter lines are running text only in columns that most lines fill
 _FULL = 0.75
+_NEARLY_FULL = 0.8  # of the column: no line of its own, if a small letter comes next
 
 
 @dataclass
@@ -101,6 +103,8 @@ def _between(line: Line, after: Line, pitch: float, column: tuple[float, float],
         return "\n"
     if len(line.text) < _SHORT and not (dense and after.text[:1].islower()):
         return "\n"
+    if line.x1 - line.x0 > _NEARLY_FULL * (right - left) and after.text[:1].islower():
+        return "\n" if _ITEM_END.search(line.text) and not _CLAUSE_END.search(line.text) else " "
     word = after.text.split(" ")[0]
     width = (after.x1 - after.x0) * len(word) / max(len(after.text), 1) + _SPACE * line.size
     room = line.x0 - left if rtl else right - line.x1

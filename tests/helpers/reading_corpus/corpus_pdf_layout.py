@@ -169,6 +169,23 @@ def rows_of(table: list[list[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(row) for row in table)
 
 
+def contents() -> bytes:
+    """Words set apart without spaces in the file, and dots up to the number of the page."""
+
+    def paint(canvas: Any) -> None:
+        for number, (title, page) in enumerate((("Simple parsing", "4"), ("Library notes", "5"))):
+            x = 60.0
+            for word in title.split():
+                canvas.drawString(x, 700 - 15 * number, word)
+                x += canvas.stringWidth(word, "DejaVu", 12) + 3.5
+            for _ in range(40):
+                canvas.drawString(x, 700 - 15 * number, ".")
+                x += 7
+            canvas.drawString(x + 4, 700 - 15 * number, page)
+
+    return made_pdf(paint)
+
+
 BOTH = " ".join([*LEFT, *RIGHT])
 LAYOUT = (
     Case("columns.pdf", lambda: columns(False), BOTH),
@@ -197,5 +214,6 @@ LAYOUT = (
         "Die Überführungskosten trägt nach dem Vertrag der Käufer; für die Haupt- und Nebenkosten gilt das nicht.",
     ),
     Case("running-heads.pdf", heads, f"ACME Ltd. General Terms {BODIES[0]} Page 1 of 5 {' '.join(BODIES[1:])}"),
+    Case("contents.pdf", contents, f"Simple parsing {'.' * 40} 4 Library notes {'.' * 40} 5"),
     Case("bullets.pdf", bullets, "Bring these things: a rope of twenty metres two lamps bread"),
 )
