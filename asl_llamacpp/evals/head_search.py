@@ -155,7 +155,7 @@ def search(
     data  a file in SQuAD's JSON form
 
     Raises:
-        ValueError, FileNotFoundError: `data` is not there, or is not such a file.
+        ValueError, FileNotFoundError: `data` is not there, or is not such a file, or none of its questions fits.
     """
     found: list[Recorded] = []
     with Prompts(model) as prompts:
@@ -167,7 +167,15 @@ def search(
         options = {"n_ctx": -(-(length + CONTEXT_STEP) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True}
         with open_shared(model, **{**options, **llama_options}) as shared:
             for task, seed in turns:
-                prompt = record(shared, task.name, task.make(length, seed))
+                try:
+                    sample = task.make(length, seed)
+                except ValueError:
+                    if task.name != QUESTIONS:
+                        raise
+                    continue  # a real paragraph may be longer than the prompt
+                prompt = record(shared, task.name, sample)
                 if prompt is not None:
                     found.append(prompt)
+    if data is not None and not any(prompt.task == QUESTIONS for prompt in found):
+        raise ValueError(f"no question of {data.name} fits a prompt of {length} tokens: give a larger --length")
     return found

@@ -85,6 +85,10 @@ def test_from_generated_and_real_questions(tmp_path: Path, monkeypatch: pytest.M
     assert {one.task for one in found.judged} >= {"paraphrase", "two_hop", "list_items", "qa_1"}
     assert max(layer for layer, _ in found.chosen) <= head_search.deepest(30)
     assert found.facts["data"] == "squad.json" and found.facts["kept"]["qa_1"]
+    long = tmp_path / "long.json"
+    long.write_text(data.read_text().replace("Its door", "Nobody knows why. " * 200 + "Its door"))
+    with pytest.raises(ValueError, match=r"no question of long\.json fits a prompt of 300 tokens"):
+        find_heads(narrow_path(), length=300, data=long, n_threads=1, n_threads_batch=1, n_gpu_layers=0)
     with pytest.raises(ValueError, match="is not SQuAD's"):
         (tmp_path / "other.json").write_text("[]")
         find_heads(narrow_path(), length=300, data=tmp_path / "other.json")
