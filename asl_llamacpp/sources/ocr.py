@@ -32,10 +32,13 @@ def recognised(
     Args:
         pixels: uint8 [height, width, 3], red, green, blue.
         size: of the page, points: places are in those.
-        on_line: is called after each line, which takes some tenths of a second.
+        on_line: is called when the model is there, when lines are found, and after each line: it takes seconds.
     """
+    tell = on_line or (lambda: None)
     engine, picture = _engine(), pixels[:, :, ::-1].copy()
+    tell()
     found = engine(picture, use_det=True, use_cls=False, use_rec=False)
+    tell()
     if found.boxes is None or not len(found.boxes):
         return []
     across, down = size[0] / pixels.shape[1], size[1] / pixels.shape[0]
@@ -46,8 +49,7 @@ def recognised(
         if text and min(read.scores) > _SURE:
             xs, ys = box[:, 0] * across, box[:, 1] * down
             lines.append(_fragment(text, (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))))
-        if on_line is not None:
-            on_line()
+        tell()
     return lines
 
 

@@ -48,7 +48,7 @@ def test_with_ocr_it_is_read_in_its_place(tmp_path: Path) -> None:
     source = read_source(write(tmp_path), Reading(on_page=seen.append))
     assert source.text.split() == f"one {PARAGRAPH[0]} {PARAGRAPH[1]} three".split()
     assert source.warnings == ("page 2 is a picture, and was read by OCR: there may be mistakes in it",)
-    assert seen[3:] == [PageProgress("m.pdf", 0, 1, True)] * 3 + [PageProgress("m.pdf", 1, 1, True)]
+    assert seen[3:] == [PageProgress("m.pdf", 0, 1, True)] * 5 + [PageProgress("m.pdf", 1, 1, True)]
     ((page, (x0, y0, x1, y1)),) = source.rects(source.text.index("The"), source.text.index("The") + 3)
     assert page == 2
     assert (x0, y0, x1, y1) == pytest.approx((60, 50, 84, 65), abs=12)  # a line is shared out evenly
