@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from served import TEXT, served
 
-EXAMPLES = os.environ.get("ASL_FUZZ_EXAMPLES")
-"""Requests of each kind; without it the test is skipped, as it takes minutes."""
+EXAMPLES = os.environ.get("ASL_FUZZ_EXAMPLES", "2")
+"""Requests of each kind."""
 
 
 @pytest.mark.slow
 def test_no_request_is_answered_with_a_server_error(tmp_path: Path) -> None:
-    if EXAMPLES is None:
-        pytest.skip("set ASL_FUZZ_EXAMPLES=3, or more")
     pytest.importorskip("schemathesis")
     limits = {"max_body": 100_000, "max_upload": 100_000, "max_tokens": 4, "max_documents": 20}
     with served(tmp_path / "folder", options={"n_ctx": 256}, **limits) as server:
@@ -27,14 +25,14 @@ def test_no_request_is_answered_with_a_server_error(tmp_path: Path) -> None:
             "--checks",
             "not_a_server_error",
             "--phases",
-            "coverage,fuzzing",
+            "fuzzing",
             "--seed",
             "1",
             "--generation-database",
             "none",
         ]
         command += ["--request-timeout", "60", "--workers", "1", "--no-color"]
-        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
         assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
         assert server.house.worker.status == "ok"
         assert server.http.get("/health").json()["status"] == "ok"
