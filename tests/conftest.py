@@ -41,6 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`slow` for what stands in slow_tests.txt; the first of several cases stays quick."""
+    named = set((ROOT / "tests" / "slow_tests.txt").read_text().splitlines())
+    seen: set[str] = set()
+    for item in items:
+        function, has_cases, _ = item.nodeid.partition("[")
+        if function in named and (function in seen or not has_cases):
+            item.add_marker(pytest.mark.slow)
+        seen.add(function)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _device(request: pytest.FixtureRequest) -> Iterator[None]:
     options = request.config.getoption("--software-gpu")

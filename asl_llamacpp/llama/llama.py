@@ -37,6 +37,8 @@ from .generation import Closed
 from .one_at_a_time import OneAtATime
 from .templates import CheckedTemplate
 
+_PARENT = llama_cpp.Llama  # a program may put ours in its place
+
 
 class Llama(OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
@@ -116,7 +118,7 @@ class Llama(OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
         rpc_servers: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_names("Llama", kwargs, names_of(Llama.__init__, llama_cpp.Llama.__init__))
+        check_names("Llama", kwargs, names_of(Llama.__init__, _PARENT.__init__))
         model_path = str(default_model() if model_path is None else Path(model_path).expanduser())
         self._seeded = kwargs.get("seed") is not None
         self._policy, self.calibration = calibrated(kv_policy, model_path, calibration)

@@ -56,7 +56,10 @@ class Selecting(Policy):
             yield from super().within_bytes(prompt, fewer)
             return
         yield Choice(self, None)
-        for select_k in (policy.select_k, *fewer(policy.select_k)):
+        yield policy._selecting_only(prompt, policy.select_k, forced=True)
+        if self.keep == "all":  # on a CPU what waits for the selection takes the same memory
+            yield from self.earlier(prompt)
+        for select_k in fewer(policy.select_k):
             yield policy._selecting_only(prompt, select_k, forced=True)
 
     @property

@@ -202,7 +202,10 @@ def gemma_report(path: Path, question: str, **settings: object) -> PrefillReport
     check_consistent(llm)
     report = llm.last_prefill
     assert "48213" in text(llm, question)
-    assert llm.last_prefill is report and 1100 < report.n_prompt < 1300
+    again = llm.last_prefill
+    # rings of cells keep too few to run nothing
+    assert again is report or (again is not None and again.reused >= report.n_prompt - 32), "it was prefilled twice"
+    assert 1100 < report.n_prompt < 1300
     return report
 
 

@@ -239,16 +239,21 @@ def test_an_interrupt_between_two_layers_keeps_the_document(monkeypatch: pytest.
 
 @pytest.mark.parametrize("settings", [{"kv_budget": 100}, {"kv_policy": "gemfilter:layer=5,select_k=128"}])
 def test_the_first_layer_that_is_compressed_may_be_the_last_known(gemma_path: Path, settings: dict[str, Any]) -> None:
-    """All layers before the first with full attention have sliding windows, which are never compressed."""
+    """All layers before the first with full attention have sliding windows, which are never compressed.
+
+    A question of 64 tokens and more, so that the fresh prompt has an ubatch border where the document ends: this
+    model's weights round differently where an ubatch begins elsewhere.
+    """
+    questions = [QUESTIONS[0] + QUESTIONS[1], QUESTIONS[1] + QUESTIONS[2]]
     n_ubatch = len(DOCUMENTS[0])
     options = {"kv_policy": "fastkv:layer=5,select_k=128,window=16", "n_ubatch": n_ubatch, **settings}
     llm = load(gemma_path, document_min=256, **options)
-    for question in QUESTIONS[:2]:
+    for question in questions:
         answer = greedy(llm, DOCUMENTS[0] + question, 3)
     report = report_of(llm)
     assert report.reused == n_ubatch
     alone = load(gemma_path, document_min=None, **options)
-    assert greedy(alone, DOCUMENTS[0] + QUESTIONS[1], 3) == answer
+    assert greedy(alone, DOCUMENTS[0] + questions[1], 3) == answer
     assert logits(alone).tobytes() == logits(llm).tobytes()
 
 
