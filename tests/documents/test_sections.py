@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,8 +70,8 @@ def test_the_second_question_starts_from_the_sections(monkeypatch: pytest.Monkey
     reused = []
     evaluate = llm._eval_pruned
 
-    def watch(tokens: list[int]) -> None:
-        evaluate(tokens)
+    def watch(tokens: list[int], *more: Any) -> None:
+        evaluate(tokens, *more)
         assert llm.last_prefill is not None
         reused.append(llm.last_prefill.reused)
 

