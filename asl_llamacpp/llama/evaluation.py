@@ -85,8 +85,10 @@ class PrunedEvaluation(GuardedGeneration):
             self._eval_more(tokens)
         else:
             self._eval_pruned([*self._input_ids[:n_past].tolist(), *tokens])
-        if self.pruned_cache is not None and (self._stage == "prompt" or self.n_prompts != n_prompts):
-            asked = self._stage == "prompt"
+        asked = self._stage == "prompt"
+        # one token behind a pruned prompt is decoded, like those of its answer: what can come again is that prompt
+        decoded = self._n_pruned > 0 and n_past > 0 and len(tokens) == 1
+        if self.pruned_cache is not None and (self.n_prompts != n_prompts or (asked and not decoded)):
             self.last_prompt = LastPrompt.of(self._ctx.ctx, self._input_ids.tolist(), self._n_vocab, asked)
         if self._stage == "prompt":
             self._stage = "decode"

@@ -149,11 +149,11 @@ def test_where_nothing_is_pruned_there_is_evidence_too() -> None:
     assert answer.report.reused == answer.report.n_prompt - 32 < len(document.tokens)  # the window reaches into it
     assert any("pass key" in span.text for span in first.evidence[:4])
     assert first.evidence_note.startswith("Nothing was pruned: the model saw the whole text")
-    stock = load(kv_policy="full", n_ctx=1024, flash_attn=True, n_ubatch=answer.report.reused, n_batch=1024)
+    # in one ubatch: behind a known document, few rows take the same kernel of attention as many
+    stock = load(kv_policy="full", n_ctx=1024, flash_attn=True, n_ubatch=1024, n_batch=1024)
     want = stock.create_completion(document.prompt(QUESTIONS[1]), max_tokens=3, temperature=0.0)
     assert answer.text == want["choices"][0]["text"].strip()
-    # a continued prompt takes another attention kernel than stock's for so few tokens
-    assert np.abs(logits(stock) - logits(llm)).max() < 1.5
+    assert logits(stock).tobytes() == logits(llm).tobytes()
     assert document.state is not None and document.state.layers == 30
     short = llm.read(text="The key is 48213.").ask("Which key?", max_tokens=1)
     assert [span.text for span in short.evidence] == ["The key is 48213."]

@@ -42,7 +42,7 @@ def ints(*values: int) -> Any:
 
 def test_likelihood_is_that_of_an_ordinary_run() -> None:
     """Each token's logits against a `Llama` that selects the same tokens; one token alone rounds differently."""
-    tokens = oracle.prompts()[0].tokens.tolist()[-300:]
+    tokens = oracle.prompts()[5].tokens.tolist()[-300:]  # whose answer leads by 0.5
     settings: dict[str, Any] = {"document_min": None, "n_ubatch": 300 - 32}
     shared = SharedLlama(load(**settings))
     prompt = shared.record(tokens, 32)
@@ -51,19 +51,17 @@ def test_likelihood_is_that_of_an_ordinary_run() -> None:
         answer = answer or greedy(alone, tokens, 3)
         alone.reset()
         alone.eval(tokens)
-        total, all_first, margin = 0.0, True, np.inf
+        total, all_first = 0.0, True
         for token in answer:
             row = logits(alone).astype(np.float64)
             total += row[token] - np.logaddexp.reduce(row)
             all_first = all_first and int(row.argmax()) == token
-            margin = min(margin, float(np.diff(np.sort(row)[-2:])[0]))
             alone.eval([token])
         report = alone.last_prefill
         assert report is not None
         forced = ForcedSelection(shared, prompt, answer)
         found = forced.unpruned() if report.selected is None else forced.at(14, report.selected)
-        assert found.logprob == pytest.approx(total, abs=0.3)
-        assert found.greedy == all_first or margin < 0.3, "but for near ties"
+        assert found.logprob == pytest.approx(total, abs=0.3) and found.greedy == all_first
         if report.selected is not None:
             other = forced.at(20, report.selected)
             assert other != found

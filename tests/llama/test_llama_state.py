@@ -39,6 +39,7 @@ def test_state_of_a_pruned_context_goes_on_in_another_object() -> None:
     assert [next(stream) for _ in range(16)] == expected[4:]
     assert greedy(twin, DOCUMENT, 20) == expected
     report = twin.last_prefill
+    assert report.reused == len(DOCUMENT), "the loaded prompt was prefilled anew"
     assert greedy(twin, DOCUMENT + TURN, 1) == greedy(load_real(kv_policy=PRUNE), DOCUMENT + TURN, 1)
     assert twin.last_prefill is not report
 
