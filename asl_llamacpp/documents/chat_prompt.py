@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,7 @@ from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
 from . import reasoning
 from .rendering import render
 from .thinking import handler_with
-from .turns import Turn, turns_of
+from .turns import History, Turn, turns_of
 
 IMAGE_HANDLERS = (Llava15ChatHandler, MTMDChatHandler)
 """Chat handlers that write KV cells themselves."""
@@ -69,9 +68,7 @@ def has_chat_template(llm: Any) -> bool:
     return "tokenizer.chat_template" in llm.metadata or given
 
 
-def frame(
-    llm: Any, question: str, history: Sequence[Turn] = (), system: str = "", thinking: bool | None = None
-) -> Frame:
+def frame(llm: Any, question: str, history: History = (), system: str = "", thinking: bool | None = None) -> Frame:
     """The frame of `question` about a document, after the questions and answers of `history`.
 
     A chat's is what the chat handler in use makes of the messages: the document stands in the first one of the user, so

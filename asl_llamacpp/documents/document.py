@@ -25,7 +25,7 @@ from .passages import LONGEST
 from .protocols import Model
 from .question import Question
 from .text import DocumentText
-from .turns import History, turns_of
+from .turns import History
 
 QUESTION_ROOM = 64
 """Tokens that a question and its answer take at least."""
@@ -119,7 +119,7 @@ class Document:
         return [known[token] for token in own]
 
     def _frame(self, question: str, history: History = (), thinking: bool | None = None) -> Frame:
-        return frame(self._llm, question, turns_of(history), self._system, thinking)
+        return frame(self._llm, question, history, self._system, thinking)
 
     def prompt(self, question: str, history: History = ()) -> list[int]:
         """The tokens of the whole prompt: the document's, then those of the history and the question."""

@@ -14,6 +14,7 @@ from ..files.fingerprint import as_saved, fingerprint
 from ..prefill.contrast import Found
 from ..prefill.document_state import DocumentState, LayerKV
 from ..sources import Heading, Mark, Source
+from ..sources.source_frames import fields_of
 from .chat_prompt import document_tokens, has_chat_template
 from .document import Document
 from .text import DocumentText, Part
@@ -75,17 +76,7 @@ def save_document(llm: Any, document: Document, state: DocumentState, path: str 
         "text": document.text,
         "left_out": document.content.left_out,
         "parts": parts,
-        "sources": [
-            {
-                "name": source.name,
-                "text": source.text,
-                "marks": [[m.start, m.page, m.section] for m in source.marks],
-                "warnings": source.warnings,
-                "headings": [[h.start, h.title, h.level] for h in source.headings],
-                "page_labels": source.page_labels,
-            }
-            for source in sources
-        ],
+        "sources": [fields_of(source) for source in sources],
         "first": [layer.first for layer in state.layers],
         "neutral": list(neutral),
     }

@@ -10,41 +10,26 @@ from typing import Any
 import numpy as np
 
 from ..files.replace_file import replacing
-from ..sources import Heading, Mark, Source
+from ..sources import Source
+from ..sources.source_frames import fields_of, source_of
 
 TEXT, PLACES = "source.json", "places.npy"
 
 
 def keep_source(folder: Path, source: Source) -> None:
     """Raises OSError if it cannot be written."""
-    values = {
-        "name": source.name,
-        "text": source.text,
-        "marks": [[mark.start, mark.page, mark.section] for mark in source.marks],
-        "warnings": source.warnings,
-        "headings": [[heading.start, heading.title, heading.level] for heading in source.headings],
-        "page_labels": source.page_labels,
-    }
     if source.char_rects is not None:
         places = io.BytesIO()
         np.save(places, source.char_rects, allow_pickle=False)
         _write(folder / PLACES, places.getvalue())
-    _write(folder / TEXT, json.dumps(values).encode())
+    _write(folder / TEXT, json.dumps(fields_of(source)).encode())
 
 
 def kept_source(folder: Path) -> Source:
     """What `keep_source` wrote there; the places are mapped, not read. OSError if it is gone."""
     values: dict[str, Any] = json.loads((folder / TEXT).read_bytes())
     places = folder / PLACES
-    return Source(
-        values["name"],
-        values["text"],
-        tuple(Mark(*mark) for mark in values["marks"]),
-        tuple(values["warnings"]),
-        tuple(Heading(*heading) for heading in values["headings"]),
-        tuple(values["page_labels"]),
-        np.load(places, mmap_mode="r", allow_pickle=False) if places.exists() else None,
-    )
+    return source_of(values, np.load(places, mmap_mode="r", allow_pickle=False) if places.exists() else None)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llama_fixtures import PRUNE, load_narrow
-from served import OPTIONS, TEXT
 
 pytest.importorskip("langchain_core")
 
@@ -19,18 +16,6 @@ from asl_llamacpp import Document, Llama, Turn
 from asl_llamacpp.integrations.langchain import ChatASL, DocumentQA
 
 QUESTION = "What is the pass key?"
-
-
-@pytest.fixture(scope="module")
-def llm() -> Iterator[Llama]:
-    llm = load_narrow(kv_policy=PRUNE, **OPTIONS)
-    yield llm
-    llm.close()
-
-
-@pytest.fixture(scope="module")
-def document(llm: Llama) -> Document:
-    return llm.read(text=TEXT, name="valley")
 
 
 def test_a_chat_about_a_document_is_what_it_answers_itself(llm: Llama, document: Document) -> None:

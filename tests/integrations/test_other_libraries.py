@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llama_fixtures import PRUNE, load_narrow
-from served import OPTIONS, TEXT
+from llama_fixtures import load_narrow
+from served import TEXT
 
 from asl_llamacpp import Document, Llama
 
 QUESTION = "What is the pass key?"
-
-
-@pytest.fixture(scope="module")
-def llm() -> Iterator[Llama]:
-    llm = load_narrow(kv_policy=PRUNE, **OPTIONS)
-    yield llm
-    llm.close()
-
-
-@pytest.fixture(scope="module")
-def document(llm: Llama) -> Document:
-    return llm.read(text=TEXT, name="valley")
 
 
 def test_llama_index(llm: Llama, document: Document) -> None:
