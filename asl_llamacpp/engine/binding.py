@@ -183,7 +183,10 @@ class Engine:
         return scores[il]
 
     def keep(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
-        """Let only the tokens at these prompt positions (sorted, the window included) go deeper."""
+        """Let only the tokens at these prompt positions (sorted, the window included) go deeper.
+
+        Before the first `run`, only they are ever computed, at their positions, and no layer has cells for the others.
+        """
         kept = int32s("positions", positions)
         self._check(lib.llama_layerwise_keep(self._ctx, ffi.from_buffer("int32_t[]", kept), len(kept)))
 

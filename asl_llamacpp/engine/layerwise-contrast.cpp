@@ -47,6 +47,9 @@ void llama_layerwise::set_contrast(int32_t n_seen, const llama_token * tokens_in
     if (il_next > 0) {
         llama_layerwise_invalid("layers have run already: the contrast begins with the first one");
     }
+    if ((int32_t) pos.size() != n_prompt - n_before) {
+        llama_layerwise_invalid("tokens were dropped already: the contrast follows a whole prompt");
+    }
     if (n_seen < std::max(1, n_before) || n_seen > n_prompt) {
         llama_layerwise_invalid("the contrast follows between " + std::to_string(std::max(1, n_before)) + " and " + std::to_string(n_prompt)
             + " of the prompt's tokens, not " + std::to_string(n_seen));

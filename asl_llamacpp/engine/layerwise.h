@@ -191,7 +191,8 @@ LLAMA_API int32_t llama_layerwise_contrast(struct llama_context * ctx, int32_t n
 LLAMA_API int32_t llama_layerwise_run(
         struct llama_context * ctx, int32_t il_begin, int32_t il_end, const struct llama_layerwise_scores * scores, int32_t n_scores);
 
-// let only the tokens at these prompt positions go deeper
+// let only the tokens at these prompt positions go deeper. Before the first layer: nothing is computed of the others, and no
+// layer has cells for them. Those that are kept stay at their positions
 //   positions: strictly increasing, among the tokens kept so far, the window's tokens included
 LLAMA_API int32_t llama_layerwise_keep(struct llama_context * ctx, const int32_t * positions, int32_t n_positions);
 

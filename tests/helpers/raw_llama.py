@@ -108,22 +108,31 @@ class Context:
         C.llama_memory_clear(C.llama_get_memory(self.pointer), True)
 
     def try_decode(
-        self, tokens: Sequence[int] | NDArray[np.int32], position: int = 0, all_outputs: bool = False
+        self,
+        tokens: Sequence[int] | NDArray[np.int32],
+        position: int | NDArray[np.int32] = 0,
+        all_outputs: bool = False,
     ) -> int:
-        """llama_decode of tokens at `position` and after; the last one's logits are kept, or all. Its return code."""
+        """llama_decode of tokens at `position` and after, or at positions that may have gaps; its return code.
+
+        The last one's logits are kept, or all.
+        """
         n = len(tokens)
+        positions = position + np.arange(n) if isinstance(position, int) else position
         batch = C.llama_batch_init(n, 0, 1)
         try:
             batch.n_tokens = n
             for i, token in enumerate(tokens):
-                batch.token[i], batch.pos[i] = int(token), position + i
+                batch.token[i], batch.pos[i] = int(token), int(positions[i])
                 batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
                 batch.logits[i] = all_outputs or i == n - 1
             return int(C.llama_decode(self.pointer, batch))
         finally:
             C.llama_batch_free(batch)
 
-    def decode(self, tokens: Sequence[int] | NDArray[np.int32], position: int = 0) -> NDArray[np.float32]:
+    def decode(
+        self, tokens: Sequence[int] | NDArray[np.int32], position: int | NDArray[np.int32] = 0
+    ) -> NDArray[np.float32]:
         """The last token's logits, float32 [n_vocab]."""
         status = self.try_decode(tokens, position)
         if status != 0:

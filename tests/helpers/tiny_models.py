@@ -34,6 +34,7 @@ class TinyModel:
     n_expert: int = 0
     n_expert_used: int = 0
     longrope_ctx: int = 0  # > 0: factors for contexts up to this length, and others for longer ones
+    rope_sections: tuple[int, ...] = ()  # M-RoPE: of half a head's values, those rotated by each number of a position
 
     def is_swa(self, il: int) -> bool:
         return self.n_swa > 0 and il % self.swa_period < self.swa_period - 1
@@ -51,10 +52,12 @@ HEAD_96 = TinyModel("llama", n_layer=3, n_head=2, n_head_kv=2, head_dim=96)  # o
 
 LONGROPE = TinyModel("llama", n_layer=3, longrope_ctx=256)
 
+MROPE = TinyModel("qwen2vl", n_layer=3, n_embd=256, rope_sections=(16, 8, 8, 0))
+
 TINY_MODELS = {"tiny-llama": LLAMA, "tiny-head-96": HEAD_96, "tiny-gemma2": GEMMA2, "tiny-gpt-oss": GPT_OSS}
 """Those that tests/numpy_model.py can run."""
 
-ALL_MODELS = {**TINY_MODELS, "tiny-longrope": LONGROPE}
+ALL_MODELS = {**TINY_MODELS, "tiny-longrope": LONGROPE, "tiny-mrope": MROPE}
 
 Tensor = tuple[str, NDArray[np.float32]]
 
@@ -93,6 +96,8 @@ def _write_metadata(writer: gguf.GGUFWriter, shape: TinyModel) -> None:
     if shape.longrope_ctx:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
         writer.add_rope_scaling_orig_ctx_len(shape.longrope_ctx)
+    if shape.rope_sections:
+        writer.add_rope_dimension_sections(shape.rope_sections)
     if shape.n_expert:
         writer.add_expert_count(shape.n_expert)
         writer.add_expert_used_count(shape.n_expert_used)

@@ -67,10 +67,22 @@ bench::~bench() {
     llama_model_free(model);
 }
 
-void bench::prefill(bool compress) {
+int32_t bench::keep_half(int32_t n) {
+    const auto positions = choose(1, n/2, n, N_WINDOW, 99);
+
+    CHECK(llama_layerwise_keep(ctx, positions.data(), n/2) == LLAMA_LAYERWISE_STATUS_OK);
+
+    return n/2;
+}
+
+void bench::prefill(way how_pruned) {
     int32_t n = N_PROMPT;
 
     CHECK(llama_layerwise_begin(ctx, tokens.data(), n, N_WINDOW, 4) == LLAMA_LAYERWISE_STATUS_OK);
+
+    if (how_pruned == CHOSEN_FIRST) {
+        n = keep_half(n);
+    }
 
     for (int32_t il = 0; il < n_layer; ++il) {
         const int64_t n_head = layers[il].n_head;
@@ -82,18 +94,15 @@ void bench::prefill(bool compress) {
 
         CHECK(llama_layerwise_run(ctx, il, il + 1, &scores, scored ? 1 : 0) == LLAMA_LAYERWISE_STATUS_OK);
 
-        if (compress && how.flash_attn && layers[il].n_swa == 0) {
+        if (how_pruned == COMPRESSED && how.flash_attn && layers[il].n_swa == 0) {
             const int32_t n_kept = n*2/3;
             const auto    cells  = choose(layers[il].n_head_kv, n_kept, n, N_WINDOW, il);
 
             CHECK(llama_layerwise_compress(ctx, il, cells.data(), layers[il].n_head_kv, n_kept) == LLAMA_LAYERWISE_STATUS_OK);
         }
 
-        if (il == n_layer/2) {
-            const auto positions = choose(1, n/2, n, N_WINDOW, 99);
-
-            CHECK(llama_layerwise_keep(ctx, positions.data(), n/2) == LLAMA_LAYERWISE_STATUS_OK);
-            n /= 2;
+        if (how_pruned != CHOSEN_FIRST && il == n_layer/2) {
+            n = keep_half(n);
         }
     }
 

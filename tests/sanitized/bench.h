@@ -49,8 +49,11 @@ struct bench {
     std::vector<llama_layerwise_shape> layers;
     std::vector<int32_t>               tokens; // of the prompt and those decoded after it
 
-    // the prefill, every layer on its own: half of the tokens go on from the middle, layers that can be are compressed
-    void prefill(bool compress = true);
+    // half of the tokens go on from the middle; layers that can be are compressed too; or half of the tokens are all there are
+    enum way { PRUNED, COMPRESSED, CHOSEN_FIRST };
+
+    // the prefill, every layer on its own
+    void prefill(way how_pruned = COMPRESSED);
 
     // logits after each token decoded behind what the context holds
     std::vector<float> decode(int32_t n_past = N_PROMPT);
@@ -66,6 +69,9 @@ struct bench {
 
 private:
     std::vector<float> expected;
+
+    // returns how many
+    int32_t keep_half(int32_t n);
 };
 
 // llama_decode of n tokens at pos0 and after; the last one's logits are kept

@@ -36,6 +36,7 @@ struct fuzz {
     int64_t n_evicted    = 0;
     int64_t n_refilled   = 0;
     int64_t n_resumed    = 0;
+    int64_t n_kept_first = 0;
 
     int32_t integer(int64_t low, int64_t high) { return low + (int64_t) (random() % (uint64_t) (high - low + 1)); }
 
@@ -82,6 +83,9 @@ struct fuzz {
 
             if (chance(0.3)) {
                 contrast();
+            }
+            if (chance(0.3)) {
+                keep_first();
             }
         }
     }
@@ -224,6 +228,32 @@ struct fuzz {
 
         const int32_t n = chance(0.97) ? (int32_t) positions.size() : integer(INT32_MIN/2, 0);
         call([&] { return llama_layerwise_keep(ctx, chance(0.98) ? positions.data() : nullptr, n); });
+    }
+
+    // before the first layer: the contrast goes, and none can come afterwards
+    void keep_first() {
+        const auto positions = choose_positions();
+
+        if (call([&] { return llama_layerwise_keep(ctx, positions.data(), positions.size()); }) != LLAMA_LAYERWISE_STATUS_OK || within_run) {
+            return;
+        }
+
+        const auto info = b.info();
+        CHECK(info.n_kept == (int32_t) positions.size() && info.kv_bytes == 0 && info.hidden_bytes == 0);
+
+        const int32_t token = 5;
+        if (info.n_kept < info.n_tokens) {
+            CHECK(info.n_seen == 0 && llama_layerwise_contrast(ctx, info.n_tokens, &token, 1) == LLAMA_LAYERWISE_STATUS_INVALID);
+        }
+        if (chance(0.5) && call([&] { return llama_layerwise_run(ctx, 0, b.n_layer, nullptr, 0); }) == LLAMA_LAYERWISE_STATUS_OK) {
+            CHECK(call([&] { return llama_layerwise_end(ctx); }) == LLAMA_LAYERWISE_STATUS_OK);
+
+            for (int32_t il = 0; il < b.n_layer; ++il) {
+                llama_layerwise_layer layer;
+                CHECK(llama_layerwise_get_layer(ctx, il, &layer) == LLAMA_LAYERWISE_STATUS_OK && layer.n_cells <= info.n_kept);
+            }
+            n_kept_first++;
+        }
     }
 
     void evict() {
@@ -682,8 +712,8 @@ int main(int argc, char ** argv) {
         f.steps(n_steps);
     }
 
-    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld refilled, %lld prompts evicted, %lld prompts from held tokens, %lld from the host; statuses:",
-            argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_refilled, (long long) f.n_evicted, (long long) f.n_resumed, (long long) f.n_restored);
+    fprintf(stderr, "%s: %d steps, %lld layers compressed, %lld refilled, %lld prompts evicted, %lld prompts from held tokens, %lld from the host, %lld chosen first; statuses:",
+            argv[1], n_steps, (long long) f.n_compressed, (long long) f.n_refilled, (long long) f.n_evicted, (long long) f.n_resumed, (long long) f.n_restored, (long long) f.n_kept_first);
     for (const int64_t n : f.n_calls) {
         fprintf(stderr, " %lld", (long long) n);
     }
@@ -692,5 +722,6 @@ int main(int argc, char ** argv) {
     // neither all refused nor all accepted
     CHECK(f.n_calls[LLAMA_LAYERWISE_STATUS_OK] > n_steps/5 && f.n_calls[LLAMA_LAYERWISE_STATUS_INVALID] > n_steps/20);
     CHECK(f.n_compressed > n_steps/250 || !b.how.flash_attn);
+    CHECK(f.n_kept_first > 0 || n_steps < 2000);
     CHECK((f.n_evicted > 0 && f.n_refilled > 0) || !b.how.flash_attn || n_steps < 2000);
 }

@@ -85,8 +85,8 @@ int main(int argc, char ** argv) {
     damage(b, empty, random);
     CHECK(set(b, empty, empty.size()) == empty.size());
 
-    for (const bool compress : { false, true }) {
-        b.prefill(compress);
+    for (const auto how : { bench::PRUNED, bench::COMPRESSED, bench::CHOSEN_FIRST }) {
+        b.prefill(how);
 
         const auto state    = b.state();
         const auto expected = b.decode();

@@ -81,6 +81,25 @@ def pruned(bench: Bench, scores: bool | Reduction = True, **options: Any) -> Arr
     return scores_of(engine, N_SHALLOW) + go_deep(bench, context, engine)
 
 
+def kept_first(bench: Bench, **options: Any) -> Arrays:
+    """Tokens are chosen before the first layer; saved, loaded and decoded beyond the room that there is."""
+    context, engine = bench.start(**options)
+    engine.begin(bench.tokens[:N], WINDOW, 0)
+    engine.keep(selected(3))
+    engine.run(0, N_SHALLOW, scores=True)
+    arrays = scores_of(engine, N_SHALLOW)
+    engine.run(N_SHALLOW, bench.model.n_layer)
+    engine.end()
+    arrays.append(context.logits())
+    size = C.llama_state_get_size(context.pointer)
+    data = (ctypes.c_uint8 * size)()
+    assert C.llama_state_get_data(context.pointer, data, size) == size
+    other, loaded = bench.start(**options)
+    assert C.llama_state_set_data(other.pointer, data, size) == size
+    assert other.try_decode(bench.tokens[:200], N) == 0 and loaded.info().n_grow > 0
+    return [*arrays, other.logits()]
+
+
 def compressed(bench: Bench) -> Arrays:
     context, engine = bench.start()
     engine.begin(bench.tokens[:N], WINDOW, 8)
@@ -188,6 +207,8 @@ SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "pruned, q8_0": lambda bench: pruned(bench, kv_type=Q8_0),
     "pruned, no flash attention": lambda bench: pruned(bench, flash_attn=False, kv_type=F16),
     "pruned, KV on the host": lambda bench: pruned(bench, offload_kqv=False),
+    "kept first": kept_first,
+    "kept first, q8_0": lambda bench: kept_first(bench, kv_type=Q8_0),
     "compressed": compressed,
     "held": held,
     "parked": parked,
@@ -200,7 +221,7 @@ SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "state, q8_0": lambda bench: state(bench, kv_type=Q8_0),
     "grown, q8_0": lambda bench: grown(bench, kv_type=Q8_0),
 }
-OF_WINDOWS = ["pruned", "held", "on the host", "state", "held, q8_0", "on the host, q8_0"]
+OF_WINDOWS = ["pruned", "kept first", "held", "on the host", "state", "held, q8_0", "on the host, q8_0"]
 MODELS = {"tiny-llama": list(SCENARIOS), "tiny-gemma2": OF_WINDOWS, "tiny-gpt-oss": OF_WINDOWS}
 CASES = [(model, scenario) for model, scenarios in MODELS.items() for scenario in scenarios]
 

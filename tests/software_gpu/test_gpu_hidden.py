@@ -82,3 +82,23 @@ def test_little_of_a_prompt_is_copied(tiny_path: Callable[[str], Path]) -> None:
         assert (info.held_bytes, info.hidden_bytes) == (N // 2 * ROW, N * ROW)
         finish(bench, engine, N)
         assert engine.info().held_bytes == N // 2 * ROW
+
+
+def test_tokens_chosen_before_the_first_layer_take_no_more_than_a_prompt_of_them(
+    tiny_path: Callable[[str], Path],
+) -> None:
+    """Device memory and what goes up, tensor by tensor: as if the prompt had never had the others."""
+    with SoftwareGpu() as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:
+        _, engine = bench.start()
+        kept, told = selected(0, N), []
+        for n in (len(kept), N, len(kept)):  # once, so that compute buffers are as large as they will be
+            engine.begin(bench.tokens[:n], WINDOW, 8)
+            gpu.reset()
+            if n == N:
+                engine.keep(kept)
+            engine.run(0, N_SHALLOW, scores=True)
+            assert engine.info().hidden_bytes == len(kept) * ROW
+            engine.run(N_SHALLOW, bench.model.n_layer)
+            engine.end()
+            told.append((gpu.counters().bytes_peak, gpu.counters().up))
+        assert told[1] == told[2]
