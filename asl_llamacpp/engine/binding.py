@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import int32, int32s, room
+from .arguments import int32, int32s
 from .header import c_context, c_model, ffi, lib
+from .held import HeldDocument
 from .kinds import (
     EACH_HEAD,
-    ERRORS,
     INVALID,
     OK,
     Bytes,
@@ -70,7 +70,7 @@ def deferred_kv(all_outputs: bool = False) -> Iterator[None]:
         lib.llama_layerwise_defer_kv(False, False)
 
 
-class Engine:
+class Engine(HeldDocument):
     """Layer-wise prefill on one llama_context that was created inside `deferred_kv()`.
 
     Args:
@@ -85,7 +85,7 @@ class Engine:
     """
 
     def __init__(self, ctx: Any, progress: Progress | None = None) -> None:
-        self._ctx = c_context(ctx)
+        super().__init__(ctx)
         self.vocabulary = Vocabulary(ctx)
         self._raised: BaseException | None = None
         self._scores: dict[int, npt.NDArray[np.float32]] = {}
@@ -105,10 +105,6 @@ class Engine:
     def _on_error(self, _type: Any, value: BaseException, _traceback: Any) -> None:
         # an exception (Ctrl-C too) cannot pass through C: keep it, the callback's False stops the prefill
         self._raised = value
-
-    def _check(self, status: int) -> None:
-        if status != OK:
-            raise ERRORS[status](ffi.string(lib.llama_layerwise_error(self._ctx)).decode())
 
     def check(self) -> None:
         """Build, without running it, every layer's graph; UnsupportedModelError if the model cannot be cut there."""
@@ -220,87 +216,6 @@ class Engine:
         buffers = ffi.from_buffer("int32_t[]", kept), len(kept), ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
         self._check(lib.llama_layerwise_refill(self._ctx, int32(il), *buffers))
 
-    def hold(self, n_held: int) -> None:
-        """Hold the first `n_held` tokens, as they are now, for `resume`; before any `keep` or `compress`."""
-        self._check(lib.llama_layerwise_hold(self._ctx, int32(n_held)))
-
-    def hold_more(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
-        """Let the held document, which has run through all layers, go on with tokens that were decoded behind it."""
-        ids = int32s("tokens", tokens)
-        self._check(lib.llama_layerwise_hold_more(self._ctx, ffi.from_buffer("int32_t[]", ids), len(ids)))
-
-    def restore(
-        self,
-        tokens: Sequence[int] | npt.NDArray[np.integer[Any]],
-        il_held: int,
-        hidden: npt.NDArray[np.float32] | None,
-    ) -> None:
-        """Hold tokens that have run through `il_held` layers elsewhere; what the context held is dropped.
-
-        `hidden`: float32 [n_held, n_embd] after the last of these layers, None if all layers have run. The KV comes
-        layer by layer, with `put_kv`.
-        """
-        ids = int32s("tokens", tokens)
-        states = None if hidden is None else np.ascontiguousarray(hidden, dtype=np.float32)
-        data = ffi.NULL if states is None else ffi.from_buffer("float[]", states)
-        size = 0 if states is None else states.size
-        buffer = ffi.from_buffer("int32_t[]", ids)
-        self._check(lib.llama_layerwise_restore(self._ctx, buffer, len(ids), int32(il_held), data, size))
-
-    def resume(
-        self, n_held: int, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int
-    ) -> None:
-        """Start a prefill of the first `n_held` held tokens and `tokens`, in the place of what followed them before.
-
-        The layers that the held tokens have run through (`info().il_held`) come first, in runs that end there at the
-        latest if their KV is in the cache (`info().held_in_cache`; one run, if some hold a sliding window's cells
-        only), else each by itself, after `put_kv`.
-        """
-        ids = int32s("tokens", tokens)
-        buffer = ffi.from_buffer("int32_t[]", ids)
-        status = lib.llama_layerwise_resume(self._ctx, int32(n_held), buffer, len(ids), int32(window), int32(headroom))
-        self._check(status)
-
-    def deepen(self, headroom: int) -> None:
-        """Start a prefill of the held tokens alone, at the layer that they have reached; `hold` them after each one.
-
-        If their KV is not in the cache, copy that of each layer to the host, and end with `abort`.
-        """
-        self._check(lib.llama_layerwise_deepen(self._ctx, int32(headroom)))
-
-    def get_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
-        """Copy K and V of layer `il`, from position `first` on, into uint8 [m, k_bytes] and [m, v_bytes]."""
-        buffers = room(ffi, "k", k, np.uint8), k.size, room(ffi, "v", v, np.uint8), v.size
-        self._check(lib.llama_layerwise_get_kv(self._ctx, int32(il), int32(first), len(k), *buffers))
-
-    def put_kv(self, il: int, first: int, k: Bytes, v: Bytes) -> None:
-        """Give layer `il`, the next one to run, the held tokens' K and V from position `first` on; see `get_kv`."""
-        buffers = ffi.from_buffer(k), k.size, ffi.from_buffer(v), v.size
-        self._check(lib.llama_layerwise_put_kv(self._ctx, int32(il), int32(first), *buffers))
-
-    def get_hidden(self, out: npt.NDArray[np.float32]) -> None:
-        """Copy hidden states of the first tokens into float32 [m, n_embd].
-
-        Of the prefill in progress, after the layers that have run; without one, of the held tokens.
-        """
-        self._check(lib.llama_layerwise_get_hidden(self._ctx, len(out), room(ffi, "out", out, np.float32), out.size))
-
-    def park(self, number: int) -> None:
-        """Put the held document away on its device, under a number that is free; the context is empty afterwards."""
-        self._check(lib.llama_layerwise_park(self._ctx, int32(number)))
-
-    def unpark(self, number: int) -> None:
-        """Hold a parked document again; what the context held is dropped."""
-        self._check(lib.llama_layerwise_unpark(self._ctx, int32(number)))
-
-    def set_aside(self) -> bool:
-        """End the prefill in progress, and keep the held document; False if there is none that could be kept."""
-        return int(lib.llama_layerwise_set_aside(self._ctx)) == OK
-
-    def drop(self, number: int) -> None:
-        """Free a parked document."""
-        self._check(lib.llama_layerwise_drop(self._ctx, int32(number)))
-
     def make_room(self, n_tokens: int, headroom: int) -> None:
         """Room for `n_tokens` more than the context holds, and, if there is memory, `headroom` cells after them.
 
@@ -316,23 +231,3 @@ class Engine:
     def abort(self) -> None:
         """Drop a prefill in progress and everything the context holds; harmless at any time."""
         lib.llama_layerwise_abort(self._ctx)
-
-    def info(self) -> EngineInfo:
-        """The state of the context's KV cache, from the engine's own buffers."""
-        info = ffi.new("struct llama_layerwise_info *")
-        self._check(lib.llama_layerwise_get_info(self._ctx, info))
-        return EngineInfo(**{name: getattr(info, name) for name in EngineInfo.__dataclass_fields__})
-
-    def layer(self, il: int) -> LayerInfo:
-        """One layer's cells and bytes."""
-        layer = ffi.new("struct llama_layerwise_layer *")
-        self._check(lib.llama_layerwise_get_layer(self._ctx, il, layer))
-        return LayerInfo(**{name: getattr(layer, name) for name in LayerInfo.__dataclass_fields__})
-
-    def positions(self, il: int) -> npt.NDArray[np.int32]:
-        """Positions of the cells that layer `il` holds, in cell order: int32 [n_cells]. Not of a compressed layer."""
-        out = np.empty(self.layer(il).n_cells, dtype=np.int32)
-        n = lib.llama_layerwise_get_positions(self._ctx, il, ffi.from_buffer("int32_t[]", out), len(out))
-        if n < 0:
-            raise ValueError(ffi.string(lib.llama_layerwise_error(self._ctx)).decode())
-        return out

@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 
 from ..selection.arrays import Floats, Ints
-from ..store.pruned_cache import HEADROOM
+from ..store.planned_cache import HEADROOM
 from .recorded import RecordedPrompt
 from .shared import SharedLlama
 

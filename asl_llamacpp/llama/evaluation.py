@@ -14,7 +14,8 @@ from ..engine.binding import Engine
 from ..policies import Policy
 from ..prefill.describe import whole_report
 from ..prefill.report import OnProgress, PrefillReport, Progress
-from ..store.pruned_cache import PrunedCache, check_prompt
+from ..store.context import check_prompt
+from ..store.pruned_cache import PrunedCache
 from .generation import GuardedGeneration
 from .last_prompt import LastPrompt
 

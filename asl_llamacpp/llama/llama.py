@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from ..budget.memory import MemoryUse
 from ..budget.text import Budget, parse_budget
 from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
-from ..documents.shelf import Overflow, Shelf
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
 from ..engine.devices import OnDevices, batch_sizes, remote_devices
 from ..engine.names import check_names, names_of
@@ -23,15 +21,13 @@ from ..files.calibration import calibrated
 from ..files.model_file import default_model
 from ..policies import Policy
 from ..prefill.report import OnProgress, PrefillReport
-from ..sources import PageProgress, Reading
-from ..sources.given import Readable
-from ..sources.reading import SECONDS
-from ..store.entry import KnownDocument
+from ..store.context import check_context, shape_of
 from ..store.memory import MemoryPlanner, plan_stock
-from ..store.pruned_cache import PrunedCache, check_context, shape_of
+from ..store.pruned_cache import PrunedCache
 from ..store.settings import DOCUMENT_LIMIT, Place, check_store
 from ..store.store import DocumentStore
 from . import pickled, state
+from .documents import DocumentCalls
 from .evaluation import PrunedEvaluation
 from .generation import Closed
 from .one_at_a_time import OneAtATime
@@ -40,7 +36,7 @@ from .templates import CheckedTemplate
 _PARENT = llama_cpp.Llama  # a program may put ours in its place
 
 
-class Llama(OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
+class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
     """llama-cpp-python's `Llama`, with a policy for the KV cache of long prompts.
 
     Any thread may use it: calls wait for their turn, in the order in which they came. A stream has the turn from its
@@ -226,71 +222,6 @@ class Llama(OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluation):
 
     def _planner(self, cache: PrunedCache) -> MemoryPlanner:
         return MemoryPlanner(cache, self._model.model, self._ctx.ctx, self._kv_on_host)
-
-    # ---- documents -------------------------------------------------------------------------------------------------
-
-    def read(
-        self,
-        *files: Readable | Sequence[Readable],
-        text: str | None = None,
-        name: str | None = None,
-        overflow: Overflow = "error",
-        password: str | None = None,
-        on_page: Callable[[PageProgress], None] | None = None,
-        read_timeout: float | None = SECONDS,
-        allow_private: bool = False,
-        system: str = "",
-    ) -> Document:
-        """A document to ask questions of, made of files, of `text`, or of both, one after another.
-
-        Args:
-            files: paths, folders, patterns ("contracts/*.pdf"), URLs, "-" for standard input, bytes, open files, or
-                (name, bytes or open file), and lists of these. What a file is shows in its bytes. Of a folder or a
-                pattern, in the order of their paths, what cannot be read is left out, and named in the document's
-                `warnings`.
-            text: more text, which comes last.
-            name: what to call `text`, or bytes and open files that have no name.
-            overflow: what to do about a question when the document does not fit `n_ctx`. "error": refuse it, with the
-                numbers; "sections": ask each section, and answer from the evidence of all.
-            password: what opens files that are locked.
-            system: a system prompt for all questions: it stands before the document, whose state belongs to it.
-            on_page: is called after each page of a file that has pages; what it raises ends the reading.
-            read_timeout: seconds that may pass without a page, a chapter or a sheet being read. Files that are no
-                plain text are read in a process of their own, which may also take 1 GiB of memory beside the file.
-                None: in this process, without limits.
-            allow_private: whether URLs may lead to this machine and its network.
-
-        Nothing is evaluated yet.
-
-        Raises:
-            ValueError: there is nothing to read, or a file is empty, cannot be read as text, or exceeds the limits.
-            OSError: a file is not there, or may not be read; a URL does not answer, or leads to a private address.
-            TypeError: something that cannot be read from.
-        """
-        reading = Reading(password, on_page, seconds=read_timeout, allow_private=allow_private)
-        return self.shelf.read(files, text, name, overflow, reading, system)
-
-    def open_document(self, path: str | os.PathLike[str]) -> Document:
-        """A document as `Document.save` wrote it: it costs reading the file, not a prefill.
-
-        Raises:
-            DocumentFileError: the file is damaged, or no such file, or of a newer version (a ValueError).
-            DocumentMismatchError: it was saved with another model, tokenizer, context setting or build (also one).
-            OSError: it is not there, or may not be read.
-        """
-        return self.shelf.open(path)
-
-    @property
-    def shelf(self) -> Shelf:
-        """What documents ask of this object; made anew each time, since it must not keep it alive."""
-        return Shelf(self)
-
-    @property
-    def documents(self) -> list[KnownDocument]:
-        """The documents whose beginning a prompt may have, the one used last first: see `document_min`."""
-        return self.shelf.known()
-
-    # ---- states ----------------------------------------------------------------------------------------------------
 
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""
