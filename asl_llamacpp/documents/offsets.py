@@ -21,16 +21,27 @@ def char_offsets(text: str, pieces: Sequence[bytes]) -> NDArray[np.int64]:
     decrease, and stay within the text.
     """
     data = text.encode("utf-8", "surrogatepass")
-    sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
-    begins = np.concatenate([np.zeros(1, np.int64), sizes.cumsum()])
-    joined = b"".join(pieces)
-    if joined == b" " + data:
-        begins = np.maximum(begins - 1, 0)
-    elif joined != data:
-        begins = _search(data, pieces, begins)
-    offsets: NDArray[np.int64] = _characters_before(data)[begins]
+    begins, joined = joined_begins(pieces)
+    exact = exact_begins(data, begins, joined)
+    if exact is None:
+        exact = _search(data, pieces, begins)
+    offsets: NDArray[np.int64] = _characters_before(data)[exact]
     offsets[-1] = len(text)
     return offsets
+
+
+def joined_begins(pieces: Sequence[bytes]) -> tuple[NDArray[np.int64], bytes]:
+    """Where each piece begins in all of them joined, int64 [len(pieces) + 1], and that."""
+    begins = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces)), out=begins[1:])
+    return begins, b"".join(pieces)
+
+
+def exact_begins(data: bytes, begins: NDArray[np.int64], joined: bytes) -> NDArray[np.int64] | None:
+    """Where they begin in `data`, if they are that, or that with one space before it; else None."""
+    if joined == data:
+        return begins
+    return np.maximum(begins - 1, 0) if joined == b" " + data else None
 
 
 def _characters_before(data: bytes) -> NDArray[np.int64]:
