@@ -27,8 +27,8 @@ class _Hole(NamedTuple):
     text_end: int
 
 
-def byte_spans(text: str, pieces: Sequence[bytes], tokenizer: str) -> Spans:
-    """The bytes of `text`, in UTF-8, that each token is, int64 [n, 2]; see `transfer`.
+def byte_spans(text: str | bytes, pieces: Sequence[bytes], tokenizer: str) -> Spans:
+    """The bytes of `text`, a str in UTF-8, that each token is, int64 [n, 2]; see `transfer`.
 
     `pieces` are the bytes of each token. Together they are the text, or the text with one space before it: each byte
     then has one owner, also within a character. Where a vocabulary lacks characters, or writes some in another way,
@@ -36,7 +36,7 @@ def byte_spans(text: str, pieces: Sequence[bytes], tokenizer: str) -> Spans:
 
     Raises ValueError, naming `tokenizer`, where its tokens differ from the text in more than that.
     """
-    data = text.encode("utf-8", "surrogatepass")
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     begins, joined = joined_begins(pieces)
     exact = exact_begins(data, begins, joined)
     if exact is not None:

@@ -106,6 +106,15 @@ def test_what_is_rewritten_shifts_nothing(name: str, changed: str) -> None:
     assert spans[0, 0] == 0 and spans[-1, 1] == len(text.encode())
 
 
+def test_bytes_that_are_no_text(smollm2_path: Path) -> None:
+    """llama.cpp takes a sign for each such byte, which has its place."""
+    text = b"half a character \xe5\x8c, and then more of it"
+    pieces = vocabulary(smollm2_path).pieces(text)
+    assert b"".join(pieces) != text
+    spans = byte_spans(text, pieces, "SmolLM2").tolist()
+    assert [text[a:b] for a, b in spans[-5:]] == pieces[-5:]
+
+
 def test_bytes_that_a_vocabulary_lacks(smollm2_path: Path) -> None:
     """SmolLM2 has no 0xF1, with which characters of empty planes begin."""
     text = "before \U00040000 it is, and behind"

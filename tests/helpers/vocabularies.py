@@ -34,8 +34,11 @@ class Vocabulary:
         assert n >= 0
         return list(found[:n])
 
-    def pieces(self, text: str, special: bool = False) -> list[bytes]:
-        return [token_bytes(self._vocab, token, special) for token in self.tokens(text.encode(), special)]
+    def pieces(self, text: str | bytes, special: bool = False) -> list[bytes]:
+        return [
+            token_bytes(self._vocab, token, special)
+            for token in self.tokens(text if isinstance(text, bytes) else text.encode(), special)
+        ]
 
 
 @cache
