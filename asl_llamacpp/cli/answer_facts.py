@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..documents.answer import Answer
+from ..documents.evidence import Span
 
 
 def answer_facts(answer: Answer) -> dict[str, Any]:
@@ -15,6 +16,11 @@ def answer_facts(answer: Answer) -> dict[str, Any]:
         "reasoning": answer.reasoning,
         "finish_reason": answer.finish_reason,
         "usage": answer.usage,
-        "evidence": [vars(span) for span in answer.evidence],
+        "evidence": [span_facts(span) for span in answer.evidence],
         "evidence_note": answer.evidence_note,
     }
+
+
+def span_facts(span: Span) -> dict[str, Any]:
+    """A passage of the evidence, with its pages in words."""
+    return {**vars(span), "pages": span.pages}

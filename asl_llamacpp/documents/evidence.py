@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..selection.arrays import Ints
 from ..selection.unit_scores import BEST
 from .passages import Passage, passages, tokens_with_words
+from .place_text import pages_text, place_text
 from .text import Part
 
 FIRST_TOKENS = 4
@@ -29,9 +30,11 @@ LAST_TOKENS = 64
 class Span:
     """A passage of a source, of which the selection kept at least a word.
 
-    `start` and `end` are character offsets in the source's text: source.text[start:end] == text. `page` and `section`
-    are those of all of it. `score`, 0 to 1, is the mean pooled attention of its best tokens, relative to that of the
-    best passage; `attention` says which tokens count.
+    `start` and `end` are character offsets in the source's text: source.text[start:end] == text. `section` is that of
+    all of it, and so is `page`, unless a sentence goes on over the page's end: `last_page` is where it ends. `label`
+    and `last_label` are what is printed on these two pages as their numbers, where that is something else. `score`,
+    0 to 1, is the mean pooled attention of its best tokens, relative to that of the best passage; `attention` says
+    which tokens count.
     """
 
     text: str
@@ -41,17 +44,22 @@ class Span:
     start: int
     end: int
     score: float
+    last_page: int | None = None
+    label: str | None = None
+    last_label: str | None = None
+
+    @property
+    def pages(self) -> str | None:
+        """As "page 3", "pages 3-4" or "page iv (sheet 6)"; None where the source has no pages."""
+        if self.page is None:
+            return None
+        return pages_text(self.page, self.last_page or self.page, self.label, self.last_label)
 
     @property
     def where(self) -> str:
         """As "notes.pdf · page 3 · Costs · attention 0.71"."""
-        place = place_text(self.page, self.section)
+        place = place_text(self.pages, self.section)
         return " · ".join(filter(None, (self.source, place, f"attention {self.score:.2f}")))
-
-
-def place_text(page: int | None, section: str | None) -> str:
-    """As "page 3 · Costs"; empty where neither is known."""
-    return " · ".join(([f"page {page}"] if page is not None else []) + ([section] if section else []))
 
 
 def attention(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,5 +145,8 @@ def check_lengths(kept: NDArray[np.bool_], scores: NDArray[np.float32], offsets:
 def _span(passage: Passage, score: float) -> Span:
     part, shift = passage.part, passage.part.start_in_source
     start, stop = shift + passage.start, shift + passage.stop
-    page, section = part.source.place(start)
-    return Span(part.source.text[start:stop], part.source.name, page, section, start, stop, score)
+    source = part.source
+    page, section = source.place(start)
+    last_page, _ = source.place(stop - 1)
+    labels = source.page_label(page), source.page_label(last_page)
+    return Span(source.text[start:stop], source.name, page, section, start, stop, score, last_page, *labels)

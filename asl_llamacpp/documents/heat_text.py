@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..selection.ranks import rank
-from .evidence import Span, place_text
+from .evidence import Span
+from .place_text import pages_text, place_text
 from .text import Part
 
 SHARES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
@@ -87,6 +88,9 @@ def _borders(part: Part) -> Iterator[tuple[int, str]]:
         place = part.source.place(part.start_in_source + at)
         if place != known and line.strip():
             known = place
-            if label := place_text(*place):
+            page, section = place
+            printed = part.source.page_label(page)
+            pages = None if page is None else pages_text(page, page, printed, printed)
+            if label := place_text(pages, section):
                 yield at, label
         at += len(line)

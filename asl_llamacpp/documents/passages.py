@@ -15,6 +15,11 @@ from .text import Part
 LONGEST = 128
 """Tokens of a passage at most: more than a unit of the selection has, for a sentence is shown whole where it can be."""
 
+_GAP = 64
+"""Characters that are looked at before and behind the end of a page."""
+
+_IN_A_SENTENCE = (",", "\u3001", "\uff0c")
+
 Offsets = NDArray[np.int64]
 
 
@@ -35,13 +40,22 @@ class Passage:
 def passages(part: Part, offsets: Offsets, starts: Ints) -> Iterator[Passage]:
     """The passages of a part, one after another, each with a letter or digit; every letter and digit is in one.
 
+    Where a sentence goes on over the end of a page, so does its passage.
+
     offsets  int64 [n + 1], where the document's tokens begin, as `char_offsets` gives them
     starts   int32 [n_units], the tokens that its units begin with: see `unit_starts`
     """
     text, shift = part.text, part.start_in_document
-    borders = {0, len(text)}
-    borders.update((offsets[starts] - shift).tolist())
-    borders.update(mark.start - part.start_in_source for mark in part.source.marks)
+    borders = {0, len(text), *(offsets[starts] - shift).tolist()}
+    section: str | None = None
+    for mark in part.source.marks:
+        at = mark.start - part.start_in_source
+        before, after = text[max(at - _GAP, 0) : max(at, 0)].rstrip(), text[max(at, 0) : max(at, 0) + _GAP].lstrip()
+        if mark.section == section and _goes_on(before, after):
+            borders.difference_update(range(max(at - _GAP, 0) + len(before), at + 1))
+        else:
+            borders.add(at)
+        section = mark.section
     for begin, end in pairwise(sorted(border for border in borders if 0 <= border <= len(text))):
         piece = text[begin:end]
         start, stop = begin + len(piece) - len(piece.lstrip()), begin + len(piece.rstrip())
@@ -49,6 +63,12 @@ def passages(part: Part, offsets: Offsets, starts: Ints) -> Iterator[Passage]:
             first = int(np.searchsorted(offsets, shift + start, side="right")) - 1
             last = int(np.searchsorted(offsets, shift + stop, side="left"))
             yield Passage(part, start, stop, max(first, 0), min(last, len(offsets) - 1))
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Whether a sentence goes on where a page begins; not for certain, so it has to look like the middle of one."""
+    last, first = before[-1:], after[:1]
+    return (last.isalpha() or last in _IN_A_SENTENCE) and first.isalpha() and not first.isupper()
 
 
 def tokens_with_words(part: Part, offsets: Offsets) -> NDArray[np.bool_]:

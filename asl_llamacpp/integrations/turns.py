@@ -39,6 +39,8 @@ def span_values(span: Span) -> dict[str, Any]:
     return {
         "source": span.source,
         "page": span.page,
+        "last_page": span.last_page,
+        "label": span.label,
         "section": span.section,
         "start": span.start,
         "end": span.end,

@@ -31,6 +31,9 @@ def _passage(span: Span, document: str, source: Source) -> dict[str, Any]:
         "document": document,
         "page": span.page,
         "label": page_label(source, span.page),
+        "last_page": span.last_page,
+        "last_label": page_label(source, span.last_page),
+        "pages": span.pages,
         "section": span.section,
         "start": span.start,
         "end": span.end,
@@ -44,7 +47,7 @@ def page_label(source: Source, page: int | None) -> str | None:
     """What is printed on a page as its number; None: the document has no pages."""
     if page is None:
         return None
-    return source.page_labels[page - 1] if page <= len(source.page_labels) else str(page)
+    return source.page_label(page) or str(page)
 
 
 def attention_bins(seen: Attention | None, ids: Mapping[str, str]) -> list[dict[str, Any]]:

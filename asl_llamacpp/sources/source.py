@@ -70,6 +70,13 @@ class Source:
         """How many pages the document has. None: its format has no pages."""
         return self.marks[-1].page if self.marks else None
 
+    def page_label(self, page: int | None) -> str | None:
+        """What is printed on a page as its number, where that is something else than the number itself."""
+        if page is None or page > len(self.page_labels):
+            return None
+        label = self.page_labels[page - 1].strip()
+        return label if label != str(page) and label else None
+
     def pages(self) -> list[tuple[int, int]]:
         """Where the text of each page begins and ends, character offsets; empty where the format has no pages."""
         starts: dict[int, int] = {}

@@ -59,7 +59,7 @@ def test_passages_are_where_they_say_and_ranked(document: Document) -> None:
         assert part.start_in_source <= span.start < span.end <= part.start_in_source + part.length
         assert span.text == part.source.text[span.start : span.end] == span.text.strip()
         assert any(map(str.isalnum, span.text))
-        assert span.page == 1 + span.start // PAGE == 1 + (span.end - 1) // PAGE
+        assert (span.page, span.last_page) == (1 + span.start // PAGE, 1 + (span.end - 1) // PAGE)
     order = [(-span.score, span.source, span.start) for span in found.spans]
     assert order == sorted(order)
     assert all(0 <= span.score <= 1 for span in found.spans)
@@ -139,13 +139,25 @@ def test_a_passage_has_one_page_and_section_those_of_its_strongest_token(stop: s
     assert found[0].text == "The yearly fee is 30 euros."
 
 
-def test_a_page_begins_within_a_line() -> None:
-    text = "One sentence goes on over two pages of it and ends there."
-    source = Source("a.pdf", text, make_marks([0, text.index("pages")], []))
-    found = seen(source, {"goes on": 0.5, "ends": 1.0}).evidence
-    assert [(span.text, span.page) for span in found] == [
-        ("pages of it and ends there.", 2), ("One sentence goes on over two", 1)
+@pytest.mark.parametrize("between", [" ", "\n\n", "\n"])
+@pytest.mark.parametrize("middle", ["two", "two,"])
+def test_a_sentence_that_goes_on_over_a_page_is_one_passage(between: str, middle: str) -> None:
+    sentence = f"One sentence goes on over {middle}{between}pages of it and ends there."
+    text = f"Before it. {sentence} Behind it."
+    source = Source("a.pdf", text, make_marks([0, text.index("pages")], []), page_labels=("iv", "v"))
+    found = seen(source, {"goes on": 0.5, "ends": 1.0, "Behind": 0.25}).evidence
+    assert [(span.text, span.page, span.last_page, span.pages) for span in found] == [
+        (sentence, 1, 2, "pages iv-v (sheets 1-2)"), ("Behind it.", 2, 2, "page v (sheet 2)")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("middle", ["two.\n\npages", "two\n\nPages", "2\n\n3 pages", "two:\n\n- pages"])
+def test_a_page_ends_a_passage_where_its_sentence_may_end(middle: str) -> None:
+    text = f"One sentence goes on over {middle} of it and ends there."
+    before, after = text.split("\n\n")
+    source = Source("a.pdf", text, make_marks([0, text.index(after)], []))
+    found = seen(source, {"goes on": 0.5, "ends": 1.0}).evidence
+    assert {(span.text, span.pages) for span in found} == {(before, "page 1"), (after, "page 2")}
 
 
 def test_first_tokens_and_punctuation_do_not_lead() -> None:
@@ -221,13 +233,19 @@ def test_a_long_document_takes_no_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "section", "where"),
+    ("pages", "section", "where"),
     [
-        (3, "Costs", "notes.pdf · page 3 · Costs · attention 0.71"),
-        (3, None, "notes.pdf · page 3 · attention 0.71"),
-        (None, "Costs", "notes.pdf · Costs · attention 0.71"),
-        (None, None, "notes.pdf · attention 0.71"),
+        ((3, 3, None, None), "Costs", "notes.pdf · page 3 · Costs · attention 0.71"),
+        ((3, 3, None, None), None, "notes.pdf · page 3 · attention 0.71"),
+        ((3, 4, None, None), None, "notes.pdf · pages 3-4 · attention 0.71"),
+        ((6, 6, "iv", "iv"), None, "notes.pdf · page iv (sheet 6) · attention 0.71"),
+        ((6, 8, "iv", None), None, "notes.pdf · pages iv-8 (sheets 6-8) · attention 0.71"),
+        ((None, None, None, None), "Costs", "notes.pdf · Costs · attention 0.71"),
+        ((None, None, None, None), None, "notes.pdf · attention 0.71"),
     ],
 )
-def test_the_place_in_words(page: int | None, section: str | None, where: str) -> None:
-    assert Span("text", "notes.pdf", page, section, 0, 4, 0.7123).where == where
+def test_the_place_in_words(
+    pages: tuple[int | None, int | None, str | None, str | None], section: str | None, where: str
+) -> None:
+    first, *more = pages
+    assert Span("text", "notes.pdf", first, section, 0, 4, 0.7123, *more).where == where

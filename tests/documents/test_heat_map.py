@@ -257,3 +257,12 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     arguments = content("words " * 50)
     with pytest.raises(ValueError, match=r"n, n and n \+ 1"):
         written(tmp_path / "map.html", arguments | {"kept": arguments["kept"][1:]})
+
+
+def test_printed_page_numbers_stand_beside_those_of_the_sheets() -> None:
+    text = "The first page.\n\nThe second page."
+    source = Source("a.pdf", text, make_marks([0, 17], [(17, "Costs")]), page_labels=("iv", "2"))
+    nothing = np.zeros(1, np.float32)
+    html = document_html([Part(source, 0, 0, len(text))], nothing > 0, nothing, np.array([0, len(text)]), [])
+    page = Page(html)
+    assert page.places == ["page iv (sheet 1)", "page 2 · Costs"]

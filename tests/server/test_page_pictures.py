@@ -30,6 +30,7 @@ def test_pictures_and_words_and_the_place_of_evidence(tmp_path: Path) -> None:
         for span in server.ask("What is the pass key?", found["id"]).json()["evidence"]:
             [rect] = span["rects"]
             assert rect["page"] == span["page"] and span["label"] == str(span["page"])
+            assert rect["page"] <= span["last_page"] and span["pages"] == f"page {span['page']}"
             words = [
                 word["rect"]
                 for word in server.http.get(f"{path}/pages/{span['page']}/layer").json()["words"]

@@ -20,6 +20,7 @@ from ...prefill.plot import check_plot_path, plot_report
 from ...sources import STDIN, Reading
 from ...sources.fetching import is_url
 from ...sources.reading import SECONDS
+from ..answer_facts import span_facts
 from ..chat_text import plain
 from ..errors import one_line_errors
 from ..options import (
@@ -133,7 +134,7 @@ def ask(
                 "n_ctx": options["n_ctx"],
             }
             facts: dict[str, Any] = {"usage": answer.usage, "finish_reason": answer.finish_reason}
-            spans = [vars(span) for span in answer.evidence]
+            spans = [span_facts(span) for span in answer.evidence]
             facts |= {"reasoning": answer.reasoning, "evidence": spans, "evidence_note": answer.evidence_note}
             facts["warnings"] = loaded.content.warnings
             typer.echo(json.dumps({**told, **facts, "report": answer.report.to_dict()}))

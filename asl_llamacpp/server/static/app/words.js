@@ -37,10 +37,11 @@ export function bytes(n) {
     return `${at && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[at]}`;
 }
 
-/** "Page iv · Costs": where a passage is. */
-export function placeOf({ page, label, section }) {
+/** "Pages iv-v (sheets 6-7) · Costs": where a passage is. */
+export function placeOf({ page, label, pages, section }) {
     const parts = [];
-    if (label || page) parts.push(`Page ${label || page}`);
+    if (pages) parts.push(`P${pages.slice(1)}`);
+    else if (label || page) parts.push(`Page ${label || page}`);
     if (section) parts.push(section);
     return parts.join(" · ");
 }
