@@ -19,12 +19,15 @@ FORMATS = {
     "html": "HTML",
     "epub": "EPUB",
     "odt": "ODT",
+    "ods": "ODS",
+    "odp": "ODP",
     "rtf": "RTF",
     "xlsx": "XLSX",
     "csv_table": "CSV",
     "pptx": "PPTX",
     "eml": "EML",
     "msg": "MSG",
+    "picture": "picture",
 }
 """By the name of a module here, which has a `FORMAT`: what that is called in messages."""
 

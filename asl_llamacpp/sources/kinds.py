@@ -9,13 +9,8 @@ from pathlib import PurePath
 from .archive import begins_as_zip
 from .errors import UnreadableError
 from .formats import FORMATS, READABLE, Format
+from .other_kinds import Told, locked_office, told_of, told_of_archive
 from .text import FORMAT as TEXT
-
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # the container of .doc, .xls and .ppt, and of .docx with a password
-_LOCKED_PART = "EncryptedPackage".encode("utf-16-le")
-_OTHER_ARCHIVES = {
-    "content.xml": "an OpenDocument file",
-}
 
 
 def format_of(data: bytes, name: str) -> Format:
@@ -50,16 +45,18 @@ def _format_in_archive(data: bytes, name: str, formats: list[Format]) -> Format:
         raise UnreadableError(
             f"{name} is a binary file, a ZIP archive that is cut off or damaged: get it once more. Only {READABLE}"
         ) from None
-    raise _unsupported(name, next((kind for part, kind in _OTHER_ARCHIVES.items() if part in parts), "a ZIP archive"))
+    raise _unread(name, told_of_archive(parts, name))
 
 
 def _refuse(data: bytes, name: str) -> None:
     """ValueError for what is known, and cannot be read."""
-    if data.startswith(_OLE):
-        if _LOCKED_PART in data:
-            raise UnreadableError(f"{name} is locked with a password: save it without one first")
-        raise _unsupported(name, "an old Word, Excel or PowerPoint file")
+    if locked_office(data):
+        raise UnreadableError(f"{name} is locked with a password: save it without one first")
+    told = told_of(data)
+    if told is not None:
+        raise _unread(name, told)
 
 
-def _unsupported(name: str, kind: str) -> UnreadableError:
-    return UnreadableError(f"{name} is {kind}: save it as DOCX or PDF first, since only {READABLE}")
+def _unread(name: str, told: Told) -> UnreadableError:
+    what, advice = told
+    return UnreadableError(f"{name} is {what}, which is not read: {advice}. Only {READABLE}")

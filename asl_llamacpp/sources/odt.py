@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element
 
-from .archive import open_archive, parse_xml, read_part
-from .errors import UnreadableError
 from .formats import Format
 from .markup import parse_html, render
 from .odt_html import OdtHtml, numbered_headings
+from .opendocument import has_type, open_document
 from .pieces import Pieces
 from .source import Source
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
-_TYPES = ("application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.text-template")
-_MANIFEST = "META-INF/manifest.xml"
-
 
 def is_odt(archive: ZipFile) -> bool:
     """Whether an archive is an ODT file."""
-    parts = archive.namelist()
-    return "mimetype" in parts and archive.read("mimetype").strip().decode("ascii", "replace") in _TYPES
+    return has_type(archive, "text")
 
 
 def read_odt(data: bytes, name: str) -> Source:
@@ -33,25 +27,14 @@ def read_odt(data: bytes, name: str) -> Source:
     and pictures. Raises ValueError for a file that is broken, locked or too large.
     """
     pieces = Pieces()
-    with open_archive(data, name, "an ODT") as archive:
-        parts = archive.namelist()
-        if _MANIFEST in parts:
-            manifest = parse_xml(read_part(archive, _MANIFEST, name), name)
-            if manifest.find(".//{*}encryption-data") is not None:
-                raise UnreadableError(f"{name} is locked with a password: save it without one first")
-        content = parse_xml(read_part(archive, "content.xml", name), name)
-        styles = parse_xml(read_part(archive, "styles.xml", name), name) if "styles.xml" in parts else Element("none")
-        body = content.find("{*}body/{*}text")
-        if body is None:
-            raise UnreadableError(f"{name} has no text in its content.xml")
-        converter = OdtHtml(content, styles)
-        page = render(parse_html(converter.html(body)))
+    with open_document(data, name, "an ODT", "text") as document:
+        page = render(parse_html(OdtHtml(document.content, document.styles).html(document.body)))
         pieces.part(page.text, page.headings)
         pieces.warnings += page.warnings
-        n_pictures = sum(1 for _ in body.iterfind(".//{*}frame/{*}image"))
+        n_pictures = sum(1 for _ in document.body.iterfind(".//{*}frame/{*}image"))
         if n_pictures:
             pieces.warnings.append(f"{n_pictures} pictures were not read")
-        if numbered_headings(styles) and page.headings:
+        if numbered_headings(document.styles) and page.headings:
             pieces.warnings.append("headings have numbers that the program counts: they were not read")
     return pieces.source(name)
 

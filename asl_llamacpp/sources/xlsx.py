@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .archive import open_archive
@@ -13,6 +12,7 @@ from .formats import Format
 from .office_parts import checked_parts
 from .pieces import Pieces
 from .reading import Reading
+from .sheet_tables import Merged, spread_merged, tables
 from .source import Source
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _AS_IS = Reading()
 _MOST_NAMED = 10
-_MOST_MERGED = 10_000  # cells of a range that get its value
 
 
 def is_xlsx(archive: ZipFile) -> bool:
@@ -89,8 +88,9 @@ def _add_sheet(pieces: Pieces, sheet: Any, formulas: set[str]) -> None:
             texts[place] = text
         if cell.comment is not None and cell.comment.text:
             comments.append(f"Comment on {cell.coordinate}: {' '.join(str(cell.comment.text).split())}")
-    _spread_merged(sheet, texts, hidden_rows, hidden_columns)
-    for rows in _tables(texts):
+    merged = [Merged(one.min_row, one.min_col, one.max_row, one.max_col) for one in sheet.merged_cells.ranges]
+    spread_merged(merged, texts, hidden_rows, hidden_columns)
+    for rows in tables(texts):
         pieces.table(rows)
     for comment in comments:
         pieces.text(comment)
@@ -109,44 +109,6 @@ def _hidden_columns(sheet: Any) -> set[int]:
         if column.hidden and column.min and column.max:
             hidden.update(range(column.min, min(column.max, 16384) + 1))
     return hidden
-
-
-def _spread_merged(sheet: Any, texts: dict[tuple[int, int], str], rows: set[int], columns: set[int]) -> None:
-    filled_rows = {row for row, _ in texts}
-    for cells in sheet.merged_cells.ranges:
-        text = texts.get((cells.min_row, cells.min_col))
-        if text is None or cells.size["rows"] * cells.size["columns"] > _MOST_MERGED:
-            continue
-        alone = {place for place in texts if place[0] == cells.min_row} == {(cells.min_row, cells.min_col)}
-        last = cells.min_col if alone else cells.max_col  # a title over the table is said once
-        for row in range(cells.min_row, cells.max_row + 1):
-            if row not in filled_rows or row in rows:
-                continue
-            for column in range(cells.min_col, last + 1):
-                if column not in columns:
-                    texts.setdefault((row, column), text)
-
-
-def _tables(texts: dict[tuple[int, int], str]) -> Iterator[list[list[str]]]:
-    """Rows that follow each other, without the columns that are empty in all of them."""
-    by_row: dict[int, dict[int, str]] = {}
-    for (row, column), text in texts.items():
-        by_row.setdefault(row, {})[column] = text
-    block: list[dict[int, str]] = []
-    before = 0
-    for row in sorted(by_row):
-        if block and row > before + 1:
-            yield _grid(block)
-            block = []
-        block.append(by_row[row])
-        before = row
-    if block:
-        yield _grid(block)
-
-
-def _grid(block: list[dict[int, str]]) -> list[list[str]]:
-    columns = sorted({column for row in block for column in row})
-    return [[row.get(column, "") for column in columns] for row in block]
 
 
 FORMAT = Format(lambda data, name: read_xlsx(data, name), in_archive=is_xlsx, read_with=read_xlsx)

@@ -16,9 +16,10 @@ ODF = (
     'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
     'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" '
     'xmlns:style="urn:oasis:names:tc:opendocument:xmlns:style:1.0" '
-    'xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0"'
+    'xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0" '
+    'xmlns:presentation="urn:oasis:names:tc:opendocument:xmlns:presentation:1.0" '
+    'xmlns:svg="urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0"'
 )
-ODT_TYPE = "application/vnd.oasis.opendocument.text"
 _SECTOR, _MINI, _SMALL = 512, 64, 4096
 _END, _FREE, _FAT = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
 
@@ -40,13 +41,25 @@ def made_pptx(fill: Callable[[Any], None]) -> bytes:
 
 
 def odt_bytes(body: str, styles: str = "", automatic: str = "") -> bytes:
+    return opendocument_bytes("text", f"<office:text>{body}</office:text>", styles, automatic)
+
+
+def ods_bytes(sheets: str, automatic: str = "") -> bytes:
+    return opendocument_bytes("spreadsheet", f"<office:spreadsheet>{sheets}</office:spreadsheet>", "", automatic)
+
+
+def odp_bytes(slides: str, automatic: str = "") -> bytes:
+    return opendocument_bytes("presentation", f"<office:presentation>{slides}</office:presentation>", "", automatic)
+
+
+def opendocument_bytes(kind: str, body: str, styles: str, automatic: str) -> bytes:
     content = (
         f"<office:document-content {ODF}><office:automatic-styles>{automatic}</office:automatic-styles>"
-        f"<office:body><office:text>{body}</office:text></office:body></office:document-content>"
+        f"<office:body>{body}</office:body></office:document-content>"
     )
     return zip_bytes(
         {
-            "mimetype": ODT_TYPE,
+            "mimetype": f"application/vnd.oasis.opendocument.{kind}",
             "content.xml": content,
             "styles.xml": f"<office:document-styles {ODF}>{styles}</office:document-styles>",
         }

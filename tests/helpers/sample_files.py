@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from document_files import chapter, docx_parts, epub_parts, paragraph, zip_bytes
-from office_files import made_pptx, made_xlsx, msg_bytes, odt_bytes
+from office_files import made_pptx, made_xlsx, msg_bytes, odp_bytes, ods_bytes, odt_bytes
 from openpyxl.comments import Comment
 from pdf_files import pdf_bytes
 from pptx.chart.data import CategoryChartData
@@ -74,6 +74,12 @@ ODT = (
     f'<text:h text:outline-level="2">Head</text:h>{_LIST}<table:table><table:table-row table:number-rows-repeated="4">'
     f'{_CELL}</table:table-row></table:table><text:p>end<text:s text:c="3"/></text:p>'
 )
+_ROW_OF_SHEET = (
+    '<table:table-row table:number-rows-repeated="2"><table:table-cell office:value-type="date" '
+    'office:date-value="2024-02-29"/><table:table-cell table:number-columns-repeated="2"><text:p>3 EUR</text:p>'
+    "</table:table-cell></table:table-row>"
+)
+_BOX = f"<draw:frame svg:y='2cm'><draw:text-box>{_LIST}</draw:text-box></draw:frame>"
 RTF = rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}\f0 Gr\'fc\'dfe \u20320?\par\trowd a\cell b\cell\row end}"
 _ROW = f"<w:tbl><w:tr><w:tc>{paragraph('c')}</w:tc></w:tr></w:tbl>"
 _DOCX = paragraph("Title", "heading 1") + paragraph("text " * 20) + _ROW
@@ -87,6 +93,8 @@ SAMPLES: dict[str, bytes] = {
     "a.xlsx": made_xlsx(_book),
     "a.pptx": made_pptx(_deck),
     "a.odt": odt_bytes(ODT),
+    "a.ods": ods_bytes(f'<table:table table:name="Prices">{_ROW_OF_SHEET * 3}</table:table>'),
+    "a.odp": odp_bytes(f"<draw:page>{_BOX}</draw:page>"),
     "a.rtf": RTF,
     "a.csv": 'name;price\r\n"a;b";"1\r\n2"\r\nLöffel;3,5\r\n'.encode(),
     "latin.csv": "Größe;Käse\nLöffel;3\n".encode("cp1252"),

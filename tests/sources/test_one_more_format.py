@@ -54,5 +54,5 @@ def test_other_formats_are_told_as_before(tmp_path: Path) -> None:
 
 
 def test_the_sentence_that_lists_the_formats() -> None:
-    formats = "text, Markdown, PDF, DOCX, HTML, EPUB, ODT, RTF, XLSX, CSV, PPTX, EML and MSG"
+    formats = "text, Markdown, PDF, DOCX, HTML, EPUB, ODT, ODS, ODP, RTF, XLSX, CSV, PPTX, EML, MSG and picture"
     assert f"{formats} documents can be read" == READABLE

@@ -14,6 +14,7 @@ from pdf_files import pdf_bytes
 from pypdf import PdfWriter
 
 from asl_llamacpp.sources import Mark, PageProgress, Reading, document_name, read_source, text_source
+from asl_llamacpp.sources.content import read_bytes
 
 TEXT = "Ein Löffel für 3 €\nund Käse"
 
@@ -235,24 +236,54 @@ def test_text_about_pdf_files_is_no_pdf_file(tmp_path: Path) -> None:
 # ---- other kinds ----------------------------------------------------------------------------------------------------
 
 
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def stream(name: str) -> bytes:
+    return bytes(600) + name.encode("utf-16-le") + bytes(2)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Word, Excel or PowerPoint file: save it as"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "locked with a password"),
+        (OLE + bytes(600), r"an old Office file, which is not read: save it as DOCX, XLSX, PPTX or PDF first"),
+        (OLE + stream("WordDocument"), r"an old Word file \(\.doc\).*save it as DOCX first, .* docx"),
+        (OLE + stream("Workbook"), r"an old Excel file \(\.xls\).*save it as XLSX first"),
+        (OLE + stream("PowerPoint Document"), r"an old PowerPoint file \(\.ppt\).*save it as PPTX first"),
+        (OLE + stream("EncryptedPackage"), "locked with a password"),
         (
-            zip_bytes({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": ""}),
-            "an OpenDocument",
+            zip_bytes({"mimetype": "application/vnd.oasis.opendocument.formula", "content.xml": ""}),
+            "an OpenDocument file of a kind that is not read",
         ),
-        (zip_bytes({"a.txt": "text"}), "is a ZIP archive: "),
-        (zip_bytes({}), "is a ZIP archive: "),
-        (b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
+        (zip_bytes({"Index/Document.iwa": b"", "preview.jpg": b""}), "Pages, Numbers or Keynote.*export it as"),
+        (zip_bytes({"xl/workbook.bin": b""}), r"a binary Excel file \(\.xlsb\).*save it as XLSX"),
+        (b"%!PS-Adobe-3.0\n/Times-Roman findfont", "a PostScript file.*ps2pdf"),
+        (bytes(60) + b"BOOKMOBI" + bytes(20), "a Kindle book.*EPUB"),
+        (b"\x1f\x8b\x08" + bytes(20), "a compressed archive.*unpack it first"),
+        (b"GGUF\3\0\0\0", "a model in GGUF.*--model"),
+        (b"\0\0\0\x18ftypheic", "a picture, which is not read: save it as PNG"),
+        (b"\0\0\0\x18ftypmp42", "a recording"),
+        (
+            b"<?xml version='1.0'?><office:document xmlns:office='urn:oasis:names:tc:opendocument:xmlns:office:1.0'/>",
+            "a flat",
+        ),
+        (zip_bytes({"a.txt": "text"}), "is a ZIP archive, which is not read: unpack it first"),
+        (zip_bytes({}), "is a ZIP archive, which is not read: unpack it first"),
+        (b"\x7fELF\2\1\1\0", "binary file"),
     ],
 )
 def test_kinds_that_cannot_be_read(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         read_source(write(tmp_path, data))
     assert "document.txt" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("a.pages", "a Pages doc"), ("a.numbers", "a Numbers"), ("a.key", "a Keynote")]
+)
+def test_files_of_apple_are_called_by_their_name(name: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        read_bytes(zip_bytes({"Index/Document.iwa": b""}), name)
 
 
 def test_nothing_heavy_is_imported_before_a_document_is_read() -> None:
