@@ -23,6 +23,8 @@ from raw_llama import LoadModel, Model
 
 from asl_llamacpp.llama.models import default_model
 
+os.environ["ASL_CONFIG"] = os.devnull  # whoever runs the tests may have a configuration of the command line
+
 # how long an example takes says nothing where other programs keep the machine busy
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

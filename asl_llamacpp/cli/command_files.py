@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import commands
+from .config import Configuration, bad_value, read_config
 from .errors import one_line_errors
 
 
@@ -38,14 +40,38 @@ class CommandFile(TyperCommand):
             raise AttributeError(name)
         return vars(self)[name]
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """With the configuration's values as defaults; help is there whatever that file says."""
+        if "--help" not in args:
+            with one_line_errors():
+                told = read_config()
+                if told:
+                    configuration = Configuration(told, _all_parameters)
+                    extra["default_map"] = configuration.defaults(str(self.name), self.params)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except typer.BadParameter as error:
+            with one_line_errors():
+                raise bad_value(error) or error from None
+
 
 class CommandFolder(TyperGroup):
     """All commands of the folder, by name."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        for module in sorted(found.name for found in iter_modules(commands.__path__)):
+        for module in _modules():
             self.add_command(CommandFile(module))
+
+
+def _modules() -> list[str]:
+    return sorted(found.name for found in iter_modules(commands.__path__))
+
+
+@cache
+def _all_parameters() -> dict[str, list[Any]]:
+    """What each command takes."""
+    return {module.replace("_", "-"): _load(module).params for module in _modules()}
 
 
 def _docstring(module: str) -> str | None:

@@ -42,7 +42,7 @@ def ours(modules: set[str]) -> set[str]:
 def test_the_list_of_commands_imports_no_command() -> None:
     modules = imported(COMMAND, "--help")
     assert ours(modules) == {
-        *("cli", "cli.command_files", "cli.commands", "cli.errors", "cli.program", "cli.version"),
+        *("cli", "cli.command_files", "cli.commands", "cli.config", "cli.errors", "cli.program", "cli.version"),
         *("engine", "engine.library", "engine.version"),
     }
     assert not modules & {"numpy", "llama_cpp", "cffi", "gguf", *FOR_OTHERS}

@@ -14,6 +14,7 @@ from ...engine.support import asl_unsupported_reason
 from ...files.calibration import calibrated
 from ...files.model_file import find_model
 from ...llama.model_info import ModelInfo, read_model_info
+from ..config import config_path
 from ..defaults import MODEL_DEFAULT
 from ..errors import one_line_errors
 
@@ -40,6 +41,8 @@ def info(
             typer.echo(json.dumps({**asdict(found), **told}))
         else:
             rows = {**_rows(found, reason), "chat template": _template(found), "calibration": calibration or "none"}
+            file = config_path()
+            rows["configuration"] = str(file) if file.exists() else f"none: it would be {file}"
             for title, text in rows.items():
                 typer.echo(f"{title:<14} {text}")
 

@@ -19,6 +19,7 @@ from ...engine.log import silence_llama_cpp
 from ...files.calibration import calibrated
 from ...files.model_file import find_model
 from ...policies import POLICIES
+from ..defaults import MODEL_DEFAULT
 from ..errors import one_line_errors
 from ..options import BATCH, GpuLayers, TypeK, TypeV, UbatchOfDevice, budget_of, size_of
 
@@ -29,8 +30,16 @@ _COLUMNS = (
 
 
 def plan(
-    model: Annotated[Path, typer.Argument(help="GGUF file; its weights are not read.", show_default=False)],
     prompt: Annotated[int, typer.Option(min=1, help="Length of the prompt, tokens.", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="GGUF file; its weights are not read.",
+            envvar="ASL_MODEL",
+            show_envvar=False,
+            show_default=MODEL_DEFAULT,
+        ),
+    ] = None,
     vram: Annotated[
         str | None,
         typer.Option(
