@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ ffi.cdef("""
     const char * gguf_get_arr_str (const struct gguf_context * ctx, int64_t key, size_t i);
     const void * gguf_get_arr_data(const struct gguf_context * ctx, int64_t key);
 
-    int64_t         gguf_get_n_tensors (const struct gguf_context * ctx);
-    const int64_t * gguf_get_tensor_ne (const struct gguf_context * ctx, int64_t tensor);
+    int64_t         gguf_get_n_tensors  (const struct gguf_context * ctx);
+    const char    * gguf_get_tensor_name(const struct gguf_context * ctx, int64_t tensor);
+    const int64_t * gguf_get_tensor_ne  (const struct gguf_context * ctx, int64_t tensor);
 """)
 lib: Any = ffi.dlopen(str(library_path("ggml-base")))
 
@@ -71,8 +73,13 @@ class GGUFHeader:
 
     def n_parameters(self) -> int:
         """Values of all tensors together."""
-        shapes = (lib.gguf_get_tensor_ne(self._context, i) for i in range(lib.gguf_get_n_tensors(self._context)))
-        return sum(prod(shape[0:_MAX_DIMS]) for shape in shapes)
+        return sum(prod(shape) for _, shape in self.tensors())
+
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name and shape of each tensor, four sizes, in ggml's order: values of a row first."""
+        for i in range(lib.gguf_get_n_tensors(self._context)):
+            name = _text(lib.gguf_get_tensor_name(self._context, i))
+            yield name, tuple(lib.gguf_get_tensor_ne(self._context, i)[0:_MAX_DIMS])
 
 
 def _text(value: Any) -> str:
