@@ -174,6 +174,7 @@ class Document:
         options = {**asked.options, "stop": [*around.stop, *asked.stop], "max_tokens": max_tokens, "stream": True}
 
         def chunks() -> Iterator[Any]:
+            self._llm.shelf.asks(self, asked, tokens)
             yield from self._llm.create_completion(tokens, **options)
 
         return AnswerStream(self, asked.text, chunks(), len(tokens), max_tokens, around.thinks)

@@ -17,6 +17,7 @@ from ..sources.given import Readable
 from ..store.entry import KnownDocument
 from .document import Document
 from .protocols import Model
+from .question import Question
 from .saved_document import open_document, save_document
 from .sections import SectionedDocument
 from .text import DocumentText, title
@@ -75,6 +76,9 @@ class Shelf:
         """Shape of the KV cache; None under kv_policy="full"."""
         cache = self._llm.pruned_cache
         return None if cache is None else cache.shape
+
+    def asks(self, document: Document, asked: Question, tokens: Sequence[int]) -> None:
+        """The prompt of these tokens, which comes next, is a question about the document."""
 
     # ---- for documents ---------------------------------------------------------------------------------------------
 

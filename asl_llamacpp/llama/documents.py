@@ -9,6 +9,7 @@ from typing import Any
 import llama_cpp
 
 from ..documents.document import Document
+from ..documents.read_shelf import ReadShelf
 from ..documents.shelf import Overflow, Shelf
 from ..sources import PageProgress, Reading
 from ..sources.given import Readable
@@ -74,7 +75,7 @@ class DocumentCalls(llama_cpp.Llama):
     def shelf(self) -> Shelf:
         """What documents ask of this object; made anew each time, since it must not keep it alive."""
         whole: Any = self  # the `Llama` that this is a part of
-        return Shelf(whole)
+        return Shelf(whole) if whole.reader is None else ReadShelf(whole, whole.reader)
 
     @property
     def documents(self) -> list[KnownDocument]:

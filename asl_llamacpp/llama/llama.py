@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..budget.memory import MemoryUse
 from ..budget.text import Budget, parse_budget
 from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
+from ..documents.reader import Reader
 from ..engine.binding import Engine, UnsupportedModelError, deferred_kv
 from ..engine.devices import OnDevices, batch_sizes, remote_devices
 from ..engine.names import check_names, names_of
@@ -20,10 +22,12 @@ from ..engine.support import unsupported_reason
 from ..files.calibration import calibrated
 from ..files.model_file import default_model
 from ..policies import Policy
+from ..policies.read_by import Positions, ReadBy
 from ..prefill.report import OnProgress, PrefillReport
 from ..store.context import check_context, shape_of
 from ..store.memory import MemoryPlanner, plan_stock
 from ..store.pruned_cache import PrunedCache
+from ..store.read_cache import ReadCache
 from ..store.settings import DOCUMENT_LIMIT, Place, check_store
 from ..store.store import DocumentStore
 from . import pickled, state
@@ -31,6 +35,7 @@ from .documents import DocumentCalls
 from .evaluation import PrunedEvaluation
 from .generation import Closed
 from .one_at_a_time import OneAtATime
+from .reading import check_reader_options, open_reader
 from .templates import CheckedTemplate
 
 _PARENT = llama_cpp.Llama  # a program may put ours in its place
@@ -74,6 +79,13 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
             that goes away while the object is open ends the process: llama.cpp calls abort(), which cannot be
             caught. None: this machine alone.
 
+        reader: the GGUF file of a small model that reads long prompts for this one: the policy's layers are its layers,
+            it stops where it selects, and this model is prefilled with the `select_k` tokens alone, through all
+            layers. What is known of a document is the reader's. Prompts of at most `select_k` tokens do without it.
+        reader_options: arguments for the reader's own `Llama`, such as {"n_gpu_layers": -1, "n_threads": 4}.
+        positions: where the tokens that the reader chose stand for this model: "original" (default), where they were
+            in the prompt, or "compact", one behind the other.
+
     With a policy that prunes:
         - `n_ubatch` is 1024 where layers are on a GPU, and `n_batch` at least as much, unless they are given.
         - A prompt with images, or any that is to be pruned under a chat handler for images, is refused.
@@ -97,6 +109,8 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         FileNotFoundError: no `model_path`, and the default model is not installed; the message has the pip command.
     """
 
+    reader: Reader | None = None
+
     def __init__(
         self,
         model_path: str | os.PathLike[str] | None = None,
@@ -112,12 +126,22 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         document_folder: str | os.PathLike[str] | None = None,
         flash_attn: bool | None = None,
         rpc_servers: str | None = None,
+        reader: str | os.PathLike[str] | None = None,
+        reader_options: Mapping[str, Any] | None = None,
+        positions: Positions = "original",
         **kwargs: Any,
     ) -> None:
-        check_names("Llama", kwargs, names_of(Llama.__init__, _PARENT.__init__))
+        names = names_of(Llama.__init__, _PARENT.__init__)
+        check_names("Llama", kwargs, names)
         model_path = str(default_model() if model_path is None else Path(model_path).expanduser())
         self._seeded = kwargs.get("seed") is not None
-        self._policy, self.calibration = calibrated(kv_policy, model_path, calibration)
+        reads = model_path if reader is None else str(Path(reader).expanduser())
+        self._policy, self.calibration = calibrated(kv_policy, reads, calibration)
+        if reader is not None:
+            self._policy = ReadBy(self._policy, positions)
+        elif reader_options is not None or positions != "original":
+            raise ValueError("reader_options and positions are for a model that reads: give reader= too")
+        options = check_reader_options(reader_options, names)
         self._budget = parse_budget(kv_budget)
         self.on_progress = on_progress
         self.kv_reuse = kv_reuse
@@ -160,7 +184,13 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
                 engine.check()
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
                 store = DocumentStore(engine, shape, self.n_embd(), **self.store_options)
-                self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store, NeutralTurn(self))
+                if reader is not None:
+                    self.reader = open_reader(self, reads, options)
+                    self.pruned_cache = ReadCache(
+                        engine, self._policy, shape, self._budget, store, choose=self.reader.choose
+                    )
+                else:
+                    self.pruned_cache = PrunedCache(engine, self._policy, shape, self._budget, store, NeutralTurn(self))
                 self.pruned_cache.check_store()
                 self.pruned_cache.beside = self._planner(self.pruned_cache).beside
                 self._engine = engine
@@ -194,6 +224,9 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         if engine is not None and engine.running:
             raise ValueError("a prefill is running: raise an exception to stop it, and close the object afterwards")
         self._engine = self.pruned_cache = None
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.close()
         if hasattr(self, "_stack"):
             super().close()
             closed: Any = Closed()  # instead of a crash on freed memory

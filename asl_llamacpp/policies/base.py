@@ -36,11 +36,14 @@ class Policy:
     prunes: ClassVar[bool] = True
     two_passes: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
-        """Make it known by its name. ValueError if that is taken, or could not be read in a text form."""
+    def __init_subclass__(cls, listed: bool = True) -> None:
+        """Make it known by its name. ValueError if that is taken, or could not be read in a text form.
+
+        listed: False: it has no text form, other parts of the package make it.
+        """
         super().__init_subclass__()
         name = cls.__dict__.get("name")
-        if name is None:
+        if name is None or not listed:
             return
         known = POLICIES.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):

@@ -40,8 +40,9 @@ class _Prefill:
         document: Keep,
         contrast: Contrast | None,
         by_host: bool,
+        choosing: bool,
     ) -> None:
-        self.engine, self.policy, self.tokens = engine, policy, tokens
+        self.engine, self.policy, self.tokens, self.choosing = engine, policy, tokens, choosing
         self.resolved = policy.resolve(engine.info().n_layer)
         self.headroom, self.keep, self.on_progress = headroom, keep, on_progress
         self.known, self.document = known, document
@@ -177,6 +178,11 @@ class _Prefill:
         self.keep_document()
         if self.pruned_after is None:
             self.pruned_after = self.il - 1
+        self.n_run, self.positions = len(positions), positions
+        self.selector.acted()
+        if self.choosing:
+            self.peak_bytes = self.engine.info().kv_bytes_peak
+            return
         if not self.policy.two_passes:
             with self.timed("copying" if self.keeping.one_by_one else "selection"):
                 self.keeping.selected(positions)
@@ -189,8 +195,6 @@ class _Prefill:
             self.engine.abort()
             self.engine.begin([self.tokens[i] for i in positions], self.window, self.headroom)
             self.phase, self.il, self.drops = "second", 0, False
-        self.n_run, self.positions = len(positions), positions
-        self.selector.acted()
 
     def keep_document(self) -> None:
         """Keep the document's state as it is now, all tokens having run through the layers so far."""
@@ -229,6 +233,8 @@ class _Prefill:
             if waiting is not None and more and self.il >= self.known_layers:
                 self.go_on_with(waiting.positions)
                 acted, waiting = acted or waiting, None
+                if self.choosing:
+                    return acted
         self.keep_document()
         return acted
 
@@ -244,6 +250,7 @@ def prefill(
     document: Keep = KEEP_NOTHING,
     contrast: Contrast | None = None,
     by_host: bool = False,
+    choosing: bool = False,
 ) -> PrefillReport:
     """Prefill `tokens` layer by layer under `policy`.
 
@@ -266,18 +273,24 @@ def prefill(
             only if the policy says so, and what a document's passages are ranked by.
         by_host: if only the selected cells are to stay (the policy's `keep`), layers wait for the selection on the
             host, so that one at a time is on the device as a whole. What is known must not be held by the engine then.
+        choosing: stop at the selection, which the report then tells: the context is left empty, but for a document
+            that is held.
 
     Raises:
         ValueError: a layer of the policy is not in the model, or the tokens do not fit the context.
         MemoryError, UnsupportedModelError, EngineError: see `Engine`; the context is then empty and usable.
     """
     start = time.perf_counter()
-    state = _Prefill(engine, policy, tokens, headroom, keep, on_progress, known, document, contrast, by_host)
+    arguments = (engine, policy, tokens, headroom, keep, on_progress)
+    state = _Prefill(*arguments, known, document, contrast, by_host, choosing)
     engine.progress = state.progress
     try:
         state.begin()
         decision = state.run()
-        engine.end()
+        if not choosing:
+            engine.end()
+        elif not engine.set_aside():
+            engine.abort()
     except BaseException:
         # the engine may have ended the prefill, and kept the document, which it knows best
         info = engine.info()

@@ -70,6 +70,9 @@ class PrefillReport:
     host_bytes         K and V that waited in the host's memory for the selection, all layers together
     seconds            wall time by phase: "shallow", "selection", "deep", "total"; where there is one, "compression",
                        "copying" (a document's state, or layers to the host and back) and "second"
+    read               of the model that read the prompt for this one (`Llama(reader=...)`): its layers are those of
+                       relative_variance, scores_layer, shown_layer and reused_layers, its selection_layer is where it
+                       stopped, and here that is -1, since every layer ran on the selected tokens. None: no reader
     notes              what will not go as one might expect: a document's state that is larger than `document_limit`
     """
 
@@ -99,6 +102,7 @@ class PrefillReport:
     host_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     calibration: str | None = None
+    read: PrefillReport | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -114,10 +118,11 @@ class PrefillReport:
 
     def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
-        values = asdict(self)
+        values = asdict(replace(self, read=None))
         selected = values.pop("selected")
         for name in ("scores", "shown"):
             del values[name]
+        values["read"] = None if self.read is None else self.read.to_dict(include_selected=False)
         values["n_selected"] = self.n_selected
         values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
         values["cells"] = [int(count) for count in self.cells]
@@ -128,6 +133,8 @@ class PrefillReport:
     def __str__(self) -> str:
         share = _percent(self.n_selected, self.n_prompt, " ({:.1f} %)")
         layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
+        if self.read is not None:
+            layer = f"by the reader, after its layer {self.read.selection_layer} of {self.read.n_layer}"
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         waited = f"; {_size(self.host_bytes)} waited on the host" if self.host_bytes else ""

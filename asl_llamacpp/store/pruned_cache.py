@@ -83,22 +83,29 @@ class PrunedCache(AnswerRoom):
         return replace(document, n=0, copier=None) if document.copier is not None else document
 
     def prefill(
-        self, tokens: Sequence[int], on_progress: OnProgress | None, evaluated: Sequence[int] = ()
+        self,
+        tokens: Sequence[int],
+        on_progress: OnProgress | None,
+        evaluated: Sequence[int] = (),
+        choosing: int | None = None,
     ) -> PrefillReport:
         """Prefill the whole prompt; see `prefill.prefill` for the errors.
 
         evaluated: the tokens that the context holds, answers among them.
+        choosing: how many tokens to select; nothing is run behind the selection then, and the cache is empty.
 
         Raises BudgetError before any work if the budget cannot hold it, or after it if the buffers turn out larger
         than planned: the cache is empty then.
         """
         planned = self.plan(len(tokens))
+        if choosing is not None:
+            planned = replace(planned, policy=planned.policy.keeping(choosing))
         self.forget()
         entry, known, document = self._document(planned, tokens, evaluated)
         contrast = self._contrast(entry, len(tokens))
         headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
-        run = partial(prefill, *arguments, contrast=contrast, by_host=by_host)
+        run = partial(prefill, *arguments, contrast=contrast, by_host=by_host, choosing=choosing is not None)
         try:
             report = run(known=known, document=document)
         except EngineError:
@@ -124,7 +131,8 @@ class PrunedCache(AnswerRoom):
             report.reason += "; without the contrast, for which the context has no room behind the prompt"
         if self.budget is not None:
             report.reason = f"{report.reason}; {planned.reason}"
-        self.n_prompt, self.shift = len(tokens), report.position_shift
+        if choosing is None:
+            self.n_prompt, self.shift = len(tokens), report.position_shift
         return report
 
     def read_ahead(self, entry: Entry, on_progress: OnProgress | None) -> None:

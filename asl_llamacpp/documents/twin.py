@@ -1,0 +1,46 @@
+"""A document for two models: the one that answers, and the one that reads it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ..selection.transfer import Spans
+from .chat_prompt import frame
+from .document import Document
+from .read_prompt import ReadPrompt, outside, said_before, spans_of
+from .turns import History
+
+
+class Twin:
+    """`ours` is asked, `theirs` is what the reader knows of it: the same text, in tokens of its own."""
+
+    def __init__(self, ours: Document, theirs: Document) -> None:
+        self.ours, self.theirs = ours, theirs
+
+    @cached_property
+    def _spans(self) -> tuple[Spans, Spans]:
+        """Which bytes of the text the documents' tokens are, those of the templates before them included."""
+        made = []
+        for document in (self.theirs, self.ours):
+            own = document.tokens[document.n_head :].tolist()
+            made.append(np.concatenate([outside(document.n_head), spans_of(document._llm, document.text, own)]))
+        return made[0], made[1]
+
+    def prompt(self, question: str, history: History, thinking: bool | None, n_ours: int) -> ReadPrompt:
+        """What the reader reads for a question, which is a prompt of `n_ours` tokens to the model that answers.
+
+        Earlier questions and answers are ranked with the document if both templates leave them as they are.
+        """
+        theirs, ours = self._spans
+        begin = len(self.ours.text.encode("utf-8", "surrogatepass"))
+        reader, answering = self.theirs._llm, self.ours._llm
+        around = frame(reader, question, history, self.theirs._system)
+        tail = around.tail(reader)
+        said, read = said_before(reader, around, begin)
+        same, asked = said_before(answering, frame(answering, question, history, self.ours._system, thinking), begin)
+        if said != same or len(asked) != n_ours - len(ours):
+            read, asked = outside(len(tail)), outside(n_ours - len(ours))
+        tokens = [*self.theirs.tokens.tolist(), *tail]
+        return ReadPrompt(tokens, np.concatenate([theirs, read]), np.concatenate([ours, asked]))
