@@ -82,7 +82,8 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         reader: the GGUF file of a small model that reads long prompts for this one: the policy's layers are its layers,
             it stops where it selects, and this model is prefilled with the `select_k` tokens alone, through all
             layers. What is known of a document is the reader's. Prompts of at most `select_k` tokens do without it.
-        reader_options: arguments for the reader's own `Llama`, such as {"n_gpu_layers": -1, "n_threads": 4}.
+        reader_options: arguments for the reader's own `Llama`, such as {"n_gpu_layers": -1, "n_threads": 4}; and
+            "allow_slower": True, which takes a reader that costs more work than it saves.
         positions: where the tokens that the reader chose stand for this model: "original" (default), where they were
             in the prompt, or "compact", one behind the other.
 

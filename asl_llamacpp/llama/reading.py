@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..budget.reader_pair import check_pair, open_reader_shape
 from ..documents.reader import Reader
+from ..engine.binding import model_layers
 from ..engine.names import check_names
 from ..engine.vocabulary import Vocabulary
 from ..policies.read_by import ReadBy, Reading
@@ -15,26 +17,34 @@ from .model_info import read_model_info
 ROOM = 2
 """A reader's context, in those of the model that answers: its vocabulary may need more tokens for the same text."""
 
+_SLOWER = "allow_slower"
+"""Of the reader's options: take it although it costs more than it saves, as an experiment does."""
+
 _OWN = ("model_path", "kv_policy", "kv_budget", "reader", "reader_options", "positions", "calibration", "on_progress")
 
 
 def check_reader_options(options: Mapping[str, Any] | None, names: list[str]) -> dict[str, Any]:
     """The options of the reader's `Llama`; TypeError for one that there is not, or that the other model decides."""
     given = dict(options or {})
-    check_names("reader_options", given, [name for name in names if name not in _OWN])
+    check_names("reader_options", given, [*(name for name in names if name not in _OWN), _SLOWER])
     return given
 
 
 def open_reader(llm: Any, path: str, options: Mapping[str, Any]) -> Reader:
     """Open the model at `path` for the prompts of `llm`, whose policy is a `ReadBy`.
 
-    Raises as `Llama`.
+    Raises as `Llama`, and ValueError for a file that cannot read, or one that costs more than it saves.
     """
     policy = llm.kv_policy
     assert isinstance(policy, ReadBy)
+    given = dict(options)
+    if given.pop(_SLOWER, False):
+        open_reader_shape(path)
+    else:
+        check_pair(path, llm.model_path, model_layers(llm._model.model), policy.policy, llm.n_ctx())
     trained = read_model_info(path).context
     n_ctx = min(ROOM * llm.n_ctx(), trained or ROOM * llm.n_ctx())
-    given = {"verbose": llm.verbose, "n_threads": llm.n_threads, "n_ctx": n_ctx, **options}
+    given = {"verbose": llm.verbose, "n_threads": llm.n_threads, "n_ctx": n_ctx, **given}
     given = {**store_arguments(llm.store_options), **given}
     small = type(llm)(path, kv_policy=Reading(policy.policy), calibration=None, **given)
     return Reader(small, Vocabulary(llm._ctx.ctx))

@@ -30,6 +30,8 @@ WHOLE = "asl:tau=1e-9,l_max=none,select_k=64,window=16"
 
 def load(model: Path | None = None, /, **settings: Any) -> asl_llamacpp.Llama:
     """A `Llama` with small, quiet defaults."""
+    if "reader" in settings:  # tiny models save nothing
+        settings["reader_options"] = {"allow_slower": True, **(settings.get("reader_options") or {})}
     defaults = {"n_ctx": 512, "n_threads": 1, "n_threads_batch": 1, "seed": 7, "verbose": False, "calibration": None}
     return asl_llamacpp.Llama(str(model or default_model()), **{**defaults, **settings})
 

@@ -48,7 +48,11 @@ def vocabulary(path: Path) -> Vocabulary:
 
 @cache
 def released(name: str) -> Vocabulary:
-    """One of llama.cpp's own vocabularies, such as "qwen2". Skips where the release is not there."""
+    return vocabulary(released_path(name))
+
+
+def released_path(name: str) -> Path:
+    """The file of one of llama.cpp's own vocabularies, such as "qwen2". Skips where the release is not there."""
     named = os.environ.get("ASL_LLAMA_CPP_SDIST")
     releases = [Path(named)] if named else sorted((ROOT / "build").glob("llama_cpp_python-*.tar.gz"))
     if not releases:
@@ -64,4 +68,4 @@ def released(name: str) -> Vocabulary:
             part = path.with_suffix(f".{os.getpid()}")
             part.write_bytes(content.read())
             part.replace(path)
-    return vocabulary(path)
+    return path
