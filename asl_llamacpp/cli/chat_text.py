@@ -35,7 +35,7 @@ def facts(report: PrefillReport, waited: float, finish_reason: str, max_tokens: 
     if report.reused:
         parts.append(f"{report.reused:,} of {report.n_prompt:,} tokens known")
     if report.selected is not None:
-        parts.append(f"{report.n_selected:,} of {report.n_prompt:,} went on after layer {report.selection_layer}")
+        parts.append(f"{report.n_selected:,} of {report.n_prompt:,} went on {report.place}")
     elif report.reused and report.reused_layers == report.n_layer:
         parts.append("the whole document, nothing left out")
     if finish_reason == "length":

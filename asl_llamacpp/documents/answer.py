@@ -116,8 +116,11 @@ class Answer:
 
 def _report_line(report: PrefillReport) -> str:
     kept = f"{report.n_selected:,} of {report.n_prompt:,} tokens went on"
-    layer = f"after layer {report.selection_layer} of {report.n_layer}"
-    return f"{report.policy}: {kept} {layer}" if report.selected is not None else f"{report.policy}: nothing was pruned"
+    return (
+        f"{report.policy}: {kept} {report.place}"
+        if report.selected is not None
+        else f"{report.policy}: nothing was pruned"
+    )
 
 
 class AnswerStream(Iterator[str]):

@@ -10,7 +10,7 @@ from ..documents.reader import Reader
 from ..engine.binding import model_layers
 from ..engine.names import check_names
 from ..engine.vocabulary import Vocabulary
-from ..policies.read_by import ReadBy, Reading
+from ..policies.read_by import ReadBy
 from ..store.settings import store_arguments
 from .model_info import read_model_info
 
@@ -46,5 +46,5 @@ def open_reader(llm: Any, path: str, options: Mapping[str, Any]) -> Reader:
     n_ctx = min(ROOM * llm.n_ctx(), trained or ROOM * llm.n_ctx())
     given = {"verbose": llm.verbose, "n_threads": llm.n_threads, "n_ctx": n_ctx, **given}
     given = {**store_arguments(llm.store_options), **given}
-    small = type(llm)(path, kv_policy=Reading(policy.policy), calibration=None, **given)
+    small = type(llm)(path, kv_policy=policy.reading, calibration=None, **given)
     return Reader(small, Vocabulary(llm._ctx.ctx))

@@ -125,6 +125,11 @@ class ReadBy(Half, TwoPasses, listed=False):  # type: ignore[override]
         check_reads(self.policy)
         one_of("positions", self.positions, ("original", "compact"))
 
+    @property
+    def reading(self) -> Reading:
+        """The other model's half."""
+        return Reading(self.policy)
+
     def choose(self, scores: Floats, count: int, starts: Ints) -> Ints:
         """Indices of the `count` tokens, of those that `scores` are of, that go to the model that answers.
 

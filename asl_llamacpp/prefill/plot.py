@@ -51,7 +51,7 @@ def plot_report(report: PrefillReport, path: str | Path) -> None:
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axes.set_axisbelow(True)
         if report.selection_layer is not None:
-            axes.axvline(report.selection_layer, **_line_style(report))
+            axes.axvline(report.selection.selection_layer, **_line_style(report))
     figure.savefig(path, dpi=150)
 
 
@@ -67,10 +67,7 @@ def figure_class() -> Any:
 def _title(report: PrefillReport) -> str:
     if report.selection_layer is None:
         return f"{report.policy}: nothing pruned, {report.n_prompt:,} prompt tokens in all {report.n_layer} layers"
-    return (
-        f"{report.policy}: {report.n_selected:,} of {report.n_prompt:,} prompt tokens kept after "
-        f"layer {report.selection_layer} of {report.n_layer}"
-    )
+    return f"{report.policy}: {report.n_selected:,} of {report.n_prompt:,} prompt tokens kept {report.place}"
 
 
 def _line_style(report: PrefillReport) -> dict[str, Any]:
@@ -94,7 +91,7 @@ def _draw_variance(axes: Axes, report: PrefillReport) -> None:
     else:
         axes.text(0.5, 0.5, "the rule was not evaluated", transform=axes.transAxes, ha="center", color=_MUTED)
         axes.set_yticks([])
-    chosen = report.selection_layer
+    chosen = report.selection.selection_layer
     if chosen is not None:
         how = "forced at" if report.forced else "selected at"
         if chosen in report.relative_variance:
@@ -110,7 +107,7 @@ def _draw_cells(axes: Axes, report: PrefillReport) -> None:
     axes.set_ylabel("KV cells")
     axes.set_xlabel("layer")
     axes.bar(range(len(report.cells)), report.cells, width=0.8, color=_CELLS)
-    axes.set_xlim(-0.8, report.n_layer - 0.2)
+    axes.set_xlim(-0.8, max(report.n_layer, report.selection.n_layer) - 0.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if report.kv_bytes_full:
         saved = 1 - report.kv_bytes / report.kv_bytes_full

@@ -20,7 +20,8 @@ class Progress:
 
     `phase` is "shallow" (up to the selection layer), "deep" (after it; `n_tokens` is then the number of selected
     tokens), "second" (the second pass of a policy that has two, over the selected tokens), or "full" (a prompt that
-    is not pruned, batch by batch through all layers).
+    is not pruned, batch by batch through all layers). With a reader: "reading", whose layers are the reader's, then
+    "answering", which is like "second".
     """
 
     layer: int
@@ -110,6 +111,17 @@ class PrefillReport:
         """Tokens that every layer was run on: all of them if nothing was pruned."""
         return self.n_prompt if self.selected is None else len(self.selected)
 
+    @property
+    def selection(self) -> PrefillReport:
+        """The report of the model that selected: the reader's, if there is one."""
+        return self.read or self
+
+    @property
+    def place(self) -> str:
+        """Where the tokens were selected, in words."""
+        made, whose = self.selection, "" if self.read is None else " of the reader"
+        return f"after layer {made.selection_layer} of {made.n_layer}{whose}"
+
     def repeated(self, seconds: float) -> PrefillReport:
         """The same of a prompt that came again, of which nothing was run: that took `seconds`."""
         return replace(
@@ -132,9 +144,7 @@ class PrefillReport:
 
     def __str__(self) -> str:
         share = _percent(self.n_selected, self.n_prompt, " ({:.1f} %)")
-        layer = "none" if self.selection_layer is None else f"layer {self.selection_layer} of {self.n_layer}"
-        if self.read is not None:
-            layer = f"by the reader, after its layer {self.read.selection_layer} of {self.read.n_layer}"
+        layer = "none" if self.selection_layer is None else self.place.removeprefix("after ")
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         waited = f"; {_size(self.host_bytes)} waited on the host" if self.host_bytes else ""
@@ -142,7 +152,9 @@ class PrefillReport:
             "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
             "prompt": f"{self.n_prompt} tokens"
             + (
-                f", {self.reused} of them known in {self.reused_layers} of {self.n_layer} layers" if self.reused else ""
+                f", {self.reused} of them known in {self.reused_layers} of {self.selection.n_layer} layers"
+                if self.reused
+                else ""
             ),
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",

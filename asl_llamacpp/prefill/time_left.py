@@ -6,6 +6,7 @@ from statistics import linear_regression
 
 from ..policies import Policy
 from ..policies.answers import Prompt
+from ..policies.read_by import ReadBy
 from .report import Progress
 
 SURE_AFTER = 0.5
@@ -13,7 +14,7 @@ SURE_AFTER = 0.5
 
 _ENOUGH = 3
 _MOST_GROWTH = 4.0
-_PHASES = ("document", "full", "shallow", "deep", "second")
+_PHASES = ("document", "full", "reading", "shallow", "deep", "second", "answering")
 
 
 class TimeLeft:
@@ -45,6 +46,8 @@ class TimeLeft:
         """Seconds left at `now`, a clock's seconds; None as long as nobody can know."""
         if self._before is not None and _place(progress) < _place(self._before[0]):
             self._clear()  # another prefill
+        elif self._before is not None and self._before[0].phase != progress.phase == "answering":
+            self._clear()  # another model
         if progress.tokens == 0:
             self._run_begin, self._costs = progress.layer, []
         before = self._before
@@ -79,25 +82,28 @@ class TimeLeft:
 
     def _left(self, progress: Progress, layers: float) -> float:
         n = progress.n_tokens
-        if progress.phase != "shallow":
+        if progress.phase not in ("shallow", "reading"):
             return max(progress.layers - layers, 0.0) * n
-        through, later = self._expected(progress.layers, n)
+        policy = self.policy
+        if progress.phase == "reading" and isinstance(policy, ReadBy):
+            policy = policy.reading
+        through, later = _expected(policy, self.n_prompt or n, progress.layers)
         return max(through - layers, 0.0) * n + sum(kept * self._cost(kept / n) for kept in later)
 
     def _cost(self, share: float) -> float:
         """What one of the first `share` of a layer's tokens costs, against one of all of them."""
         return (1 + self._growth * min(share, 1.0) / 2) / (1 + self._growth / 2)
 
-    def _expected(self, layers: int, n: int) -> tuple[int, list[int]]:
-        """Layers that the prompt's tokens run through, and the tokens that each one after these runs on."""
-        if self.policy is None:
-            return layers, []
-        prompt = Prompt(self.n_prompt or n, layers, range(layers))
-        expected = self.policy.resolve(layers).worst_case(prompt)
-        if expected.latest is None or expected.latest == layers:
-            return layers, []
-        tokens = [tokens for one in expected.passes for tokens in one.tokens]
-        return expected.latest + 1, tokens[expected.latest + 1 :]
+
+def _expected(policy: Policy | None, n_tokens: int, layers: int) -> tuple[int, list[int]]:
+    """Layers that a prompt's tokens run through, and the tokens that each one after these runs on."""
+    if policy is None:
+        return layers, []
+    expected = policy.resolve(layers).worst_case(Prompt(n_tokens, layers, range(layers)))
+    if expected.latest is None or expected.latest == layers:
+        return layers, []
+    tokens = [tokens for one in expected.passes for tokens in one.tokens]
+    return expected.latest + 1, tokens[expected.latest + 1 :]
 
 
 def _place(progress: Progress) -> tuple[int, int, int]:

@@ -78,12 +78,15 @@ def pruning(report: PrefillReport | None, notes: list[str]) -> dict[str, Any] | 
     """What the prefill left out, and what that saved; None: there was none."""
     if report is None:
         return None
+    made = report.selection
     return {
         "policy": report.policy,
         "n_tokens": report.n_prompt,
         "n_kept": report.n_selected,
         "layer": report.selection_layer,
         "n_layer": report.n_layer,
+        "place": None if report.selected is None else report.place,
+        "reader": None if report.read is None else {"layer": made.selection_layer, "n_layer": made.n_layer},
         "reason": report.reason,
         "reused": report.reused,
         "reused_layers": report.reused_layers,

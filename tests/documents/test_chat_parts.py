@@ -18,6 +18,7 @@ from asl_llamacpp.documents.history import fit_history
 from asl_llamacpp.documents.turns import Turn
 from asl_llamacpp.llama.opening import DocumentSize, fit_context
 from asl_llamacpp.policies import parse_policy
+from asl_llamacpp.policies.read_by import ReadBy
 from asl_llamacpp.prefill.report import Progress
 from asl_llamacpp.prefill.time_left import TimeLeft, duration_text
 
@@ -179,3 +180,14 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert plain("a\x1b[2Jb\x07\x9bc\td\n") == "a[2Jbc\td\n"
     evil = Span("a\x1b[2J\nb", "c\x07.md", 3, "D\x1b[2J", 0, 6, 1.0)
     assert passage_text(evil) == "c.md · page 3 · D[2J · attention 1.00: a[2J b"
+
+
+def test_a_reader_is_expected_to_stop_where_it_selects_and_another_model_begins_anew() -> None:
+    policy = ReadBy(parse_policy("fastkv:select_k=100"), "original")
+    left = TimeLeft(policy)
+    for i in range(8):  # of 30 layers, 15 are read, a second each
+        told = left(Progress(i, 30, 0, 1000, "reading"), float(i))
+    assert told == pytest.approx(15 - 7, rel=0.01)
+    for i in range(4):
+        told = left(Progress(i, 40, 0, 100, "answering"), 15 + float(i))
+    assert told == pytest.approx(40 - 3, rel=0.01)

@@ -25,23 +25,29 @@ function place(panel, button) {
 }
 
 function body(pruning) {
-    const { n_tokens: all, n_kept: kept, layer, n_layer: layers, kv_bytes: memory, kv_bytes_full: memoryFull, reused, timings, policy, reason, notes } = pruning;
+    const { n_tokens: all, n_kept: kept, layer, n_layer: layers, kv_bytes: memory, kv_bytes_full: memoryFull, reader, reused, timings, policy, reason, notes } = pruning;
     const rows = [];
     const row = (name, value, more) => rows.push(h("div", {}, h("dt", {}, name), h("dd", {}, value, more ? h("small", {}, more) : null)));
     const pruned = kept !== null && kept !== undefined && kept < all;
     if (pruned) row("Read further", `${number(kept)} of ${number(all)} tokens`, share(kept, all));
     else if (all) row("Read", `all ${number(all)} tokens`);
-    if (pruned && layers) row("From layer", `${layer + 1} of ${layers}`);
+    if (pruned && reader) row("Small model's layers", `${reader.layer + 1} of ${reader.n_layer}`, "as far as it had to read");
+    else if (pruned && layers) row("From layer", `${layer + 1} of ${layers}`);
     if (memory) row("Memory", bytes(memory), memoryFull > memory ? `instead of ${bytes(memoryFull)}` : "");
     if (reused) row("Known from before", `${number(reused)} tokens`, "not read again in the first layers");
     if (timings) row("Until the first word", duration(timings.prompt_ms / 1000), speed(timings));
     if (policy) row("Policy", policy);
     return [
-        h("p.hint", {}, pruned ? "The first layers read everything. Then only the passages that matter for your question went on." : reason ? sentence(reason) : "Everything was read to the end; nothing was left out."),
-        pruned && layers ? funnel(kept / all, layer, layers) : null,
+        h("p.hint", {}, pruned ? howItWasRead(reader) : reason ? sentence(reason) : "Everything was read to the end; nothing was left out."),
+        pruned && layers && !reader ? funnel(kept / all, layer, layers) : null,
         h("dl", {}, rows),
         notes?.length ? h("ul.pruning-notes", {}, notes.map((text) => h("li", {}, text))) : null,
     ];
+}
+
+function howItWasRead(reader) {
+    const who = reader ? "A small model read everything." : "The first layers read everything.";
+    return `${who} Then only the passages that matter for your question went on.`;
 }
 
 function speed({ predicted_per_second: rate }) {
