@@ -22,6 +22,9 @@ _MASK_STEP = 8
 _INPUT_BYTES = 12
 """Of a token: its position, and the cell that it goes to."""
 
+_STAGED = 2
+"""Ubatches whose hidden states are on a device, if all are kept on the host."""
+
 _SHARED = 4
 """A document shares the prompt's hidden states if the rest is at most so great a part of it: see layerwise-hold.cpp."""
 
@@ -69,6 +72,7 @@ class DeviceMemory:
         document: what of the prompt is one.
         kv_on_host: K and V are there (`offload_kqv=False`).
         decides: the layers are asked for a selection; else they run at once if nothing is done to their cells.
+        hidden_on_host: hidden states are kept there.
     """
 
     def __init__(
@@ -82,11 +86,12 @@ class DeviceMemory:
         document: Document = NO_DOCUMENT,
         kv_on_host: bool = False,
         decides: bool = True,
+        hidden_on_host: bool = False,
     ) -> None:
         self.shape, self.one, self.document, self.headroom = shape, one, document, headroom
         self._row = _F32 * n_embd
         self._host = n_devices
-        self._kv_on_host, self._decides = kv_on_host, decides
+        self._kv_on_host, self._decides, self._hidden_on_host = kv_on_host, decides, hidden_on_host
         self._n, self._n_layer = one.tokens[0], len(one.tokens)
         self._filling = Filling(shape, one, headroom, by_host)
         self._compresses = one.keep is not None and self._n > one.keep
@@ -142,22 +147,30 @@ class DeviceMemory:
     @property
     def _runs_at_once(self) -> bool:
         """All layers in one run, between which no hidden states are kept."""
-        return not self._decides and not self._alone and self.document.known == 0
+        layer_by_layer = self._decides or self._alone or self.shape.is_converted
+        return not layer_by_layer and self.document.known == 0
+
+    def _run_begin(self, il: int) -> int:
+        """The first layer of the run that layer `il`, behind the selection, belongs to: hidden states lie there."""
+        tokens = self.one.tokens
+        alone = self._compresses or self.shape.is_converted or tokens[il] != tokens[-1]
+        return il if alone else tokens.index(tokens[-1])
 
     def _hidden(self, il: int) -> list[int]:
         """While layer `il` runs."""
         n, document, taken = self.one.tokens[il], self.document, self._zeros()
-        place, before = self._place(il), self._place(max(il - 1, 0))
+        place, before = self._at(il), self._at(max(il - 1, 0))
         if n < self._n:
-            taken[place] += n * self._row
-            if place != before:
+            first = self._run_begin(il)
+            taken[self._at(first)] += n * self._row
+            if il == first and place != before:
                 taken[before] += n * self._row
             if document.held:
-                taken[self._place(self._latest)] += self._held_rows * self._row
-        elif document.known and document.il_known == self._n_layer:
+                taken[self._at(self._latest)] += self._held_rows * self._row
+        elif document.known and document.il_known == len(self.shape.layers):
             pass  # one run, of the others alone
         elif document.known:
-            taken[self._place(document.il_known - 1)] += document.known * self._row
+            taken[self._at(document.il_known - 1)] += document.known * self._row
             if il <= document.il_known:
                 taken[place] += (n - document.known) * self._row
             if il >= document.il_known:
@@ -166,9 +179,7 @@ class DeviceMemory:
             taken[place] += n * self._row
             if place != before:
                 taken[before] += n * self._row
-        if place != self._host:
-            taken[place] += pad(_INPUT_BYTES * n, CELLS_PAD)
-        return taken
+        return self._with_inputs(taken, il, n)
 
     @property
     def _latest(self) -> int:
@@ -185,19 +196,31 @@ class DeviceMemory:
 
     def _keeping(self, il: int) -> list[int]:
         """While the selected tokens are gathered after layer `il`."""
-        document, taken, place = self.document, self._zeros(), self._place(il)
+        document, taken, place = self.document, self._zeros(), self._at(il)
         if document.known and document.il_known == il + 1:
-            taken[self._place(il)] += self._n * self._row  # the known ones, and the others
+            taken[self._at(il)] += self._n * self._row  # the known ones, and the others
         elif document.known and document.il_known <= il:
-            taken[self._place(document.il_known - 1)] += document.known * self._row
+            taken[self._at(document.il_known - 1)] += document.known * self._row
             taken[place] += self._n * self._row
         else:
             taken[place] += self._n * self._row
         if document.held and self._held_rows == document.held < self._n and document.held > document.known:
             taken[place] += document.held * self._row
         taken[place] += self.one.tokens[il + 1] * self._row
+        return self._with_inputs(taken, il, self._n - document.known)
+
+    def _at(self, il: int) -> int:
+        """Where the hidden states are that layer `il` reads and writes."""
+        return self._host if self._hidden_on_host else self._place(il)
+
+    def _with_inputs(self, taken: list[int], il: int, n: int) -> list[int]:
+        """And what the device of layer `il` has of `n` tokens: their inputs, and rows on their way from the host."""
+        place, staged = self._place(il), self._hidden_on_host and any(taken)
         if place != self._host:
-            taken[place] += pad(_INPUT_BYTES * (self._n - document.known), CELLS_PAD)
+            taken[place] += pad(_INPUT_BYTES * n, CELLS_PAD)
+            known = self.document.known if il < self.document.il_known else 0
+            rows = min(self.shape.n_ubatch, self._n - known)
+            taken[place] += _STAGED * rows * self._row if staged else 0
         return taken
 
     # ---- the mask --------------------------------------------------------------------------------------------------

@@ -90,6 +90,11 @@ class KVShape:
         return not self.swa_full and any(layer.n_swa > 0 for layer in self.layers)
 
     @property
+    def is_converted(self) -> bool:
+        """Whether layers run with f16, one by one, and are quantized then."""
+        return self.flash_attn and (is_quantized(self.type_k) or is_quantized(self.type_v))
+
+    @property
     def scored_layers(self) -> tuple[int, ...]:
         """The layers whose attention can be scored: those with one, and without a sliding window."""
         return tuple(il for il, layer in enumerate(self.layers) if layer.n_swa == 0 and layer.n_embd_k > 0)
@@ -127,10 +132,10 @@ class KVShape:
 
     def exact_bytes(self, il: int, n_cells: int) -> int:
         """Bytes that layer `il` takes beside its cells while it runs, if these are to be quantized then: f16 ones."""
-        k, v = (is_quantized(kind) for kind in (self.type_k, self.type_v))
-        if not self.flash_attn or not (k or v):
+        if not self.is_converted:
             return 0
-        exact = replace(self, type_k=F16 if k else self.type_k, type_v=F16 if v else self.type_v)
+        k, v = (F16 if is_quantized(kind) else kind for kind in (self.type_k, self.type_v))
+        exact = replace(self, type_k=k, type_v=v)
         return exact.layer_bytes(il, n_cells)
 
     def conversion_bytes(self, il: int, n_tokens: int) -> int:

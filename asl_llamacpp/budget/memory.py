@@ -48,11 +48,12 @@ class MemoryUse:
 class Machine:
     """What a model and its context take before any prompt.
 
-    names       of the places: the devices, then "host"
-    weights     by place
-    compute     compute buffers, by place
-    n_embd      values of a hidden state
-    kv_on_host  K and V are there (`offload_kqv=False`)
+    names           of the places: the devices, then "host"
+    weights         by place
+    compute         compute buffers, by place
+    n_embd          values of a hidden state
+    kv_on_host      K and V are there (`offload_kqv=False`)
+    hidden_on_host  hidden states between the layers are there
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class Machine:
     compute: Sizes
     n_embd: int
     kv_on_host: bool = False
+    hidden_on_host: bool = False
 
 
 def with_compute(
@@ -113,6 +115,7 @@ def places(
             document if number == 0 else NO_DOCUMENT,
             machine.kv_on_host,
             decides=number == 0 and worst.latest is not None,
+            hidden_on_host=machine.hidden_on_host,
         )
         for taken in memory.moments():
             for place in range(n_places):

@@ -70,6 +70,7 @@ class Planner:
     memory      bytes for everything; None: no limit
     budget      kv_budget; None with a memory: each policy is planned to stay within that, during the prefill too
     file        the model file, opened without its weights; None: compute buffers are left out
+    hidden_on_host  hidden states are kept on the host
     """
 
     model: ModelShape
@@ -78,6 +79,7 @@ class Planner:
     memory: int | None = None
     budget: Budget | None = None
     file: ModelFile | None = None
+    hidden_on_host: bool = False
 
     def needs(self, path: str | Path, n_tokens: int, policies: Sequence[Policy]) -> list[Need]:
         """What each policy needs for a prompt of `n_tokens`.
@@ -105,7 +107,7 @@ class Planner:
             yield Machine(("host",), (self.model.weight_bytes,), (0,), self.model.n_embd), None
             return
         with self.file.pruning(self.shape) as (machine, measure):
-            yield replace(machine, weights=self._weights()), measure
+            yield replace(machine, weights=self._weights(), hidden_on_host=self.hidden_on_host), measure
 
     def _weights(self) -> tuple[int, ...]:
         """By place: of the devices what they will hold, of the host alone what the file says."""

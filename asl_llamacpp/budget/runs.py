@@ -10,6 +10,7 @@ from ..engine.kinds import Reduction
 from ..engine.sizes import Run
 from ..policies.answers import Pass
 from ..policies.base import Choice
+from ..selection.selectors import Deciding
 from .device_memory import NO_DOCUMENT, Document
 from .kv_shape import CELLS_PAD, pad
 from .worst_case import Case
@@ -51,18 +52,42 @@ def _runs(case: Case, choice: Choice, one: Pass, document: Document, is_first: b
         alone = run(il, il + 1, scores)
         key = replace(alone, il_begin=0, il_end=0, scores={})
         yield (shape.layers[il], str(key), scores.get(il), il == 0, il == len(shape.layers) - 1), alone
-    borders = [0, *(il for il in range(1, n_layer) if one.tokens[il] != one.tokens[il - 1]), n_layer]
-    if document.known and 0 < document.il_known < n_layer:
-        borders = sorted({*borders, document.il_known})
-    for begin, end in pairwise(borders):
-        if end - begin > _MANY:
+    for begin, end in pairwise(_borders(case, choice, one, document, is_first)):
+        if end - begin > _MANY and not _one_by_one(case, one, begin):
             yield (begin, end), run(begin, end, {})
+
+
+def _borders(case: Case, choice: Choice, one: Pass, document: Document, is_first: bool) -> list[int]:
+    """Layers that begin a run of their own if the selection comes as late as it may, and the end."""
+    n_layer = len(one.tokens)
+    borders = {0, *(il for il in range(1, n_layer) if one.tokens[il] != one.tokens[il - 1]), n_layer}
+    if document.known and 0 < document.il_known < n_layer:
+        borders.add(document.il_known)
+    selector = _selector(case, choice)
+    if is_first and selector.prunes and selector.first_scored_layer is not None:
+        shallow, il = one.tokens.count(one.tokens[0]), document.il_known
+        while il < shallow:
+            il = selector.next_decision_layer(max(il, selector.first_scored_layer)) + 1
+            borders.add(min(il, shallow))
+    return sorted(borders)
+
+
+def _one_by_one(case: Case, one: Pass, il: int) -> bool:
+    """Whether something is done to a layer's cells as soon as it has run, so that it runs alone."""
+    n = one.tokens[il]
+    compressed = one.keep is not None and n > one.keep
+    waits = case.by_host and one.left is not None and n > one.left
+    return compressed or waits or case.shape.is_converted
+
+
+def _selector(case: Case, choice: Choice) -> Deciding:
+    return choice.policy.selector(replace(case.prompt, texts=lambda: [b"-"] * case.n_tokens))
 
 
 def _wanted(case: Case, choice: Choice, one: Pass, document: Document) -> dict[int, Reduction]:
     """The scores that a prefill may ask for, by layer."""
     n, prompt = case.n_tokens, case.prompt
-    selector = choice.policy.selector(replace(prompt, texts=lambda: [b"-"] * n))
+    selector = _selector(case, choice)
     selects = selector.prunes and document.il_known < prompt.n_layer
     wanted: dict[int, Reduction] = {}
     for il in prompt.scored:

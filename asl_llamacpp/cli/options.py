@@ -16,6 +16,11 @@ from .defaults import MODEL_DEFAULT
 BATCH = 512
 
 
+class Place(str, Enum):
+    device = "device"
+    host = "host"
+
+
 class OnOverflow(str, Enum):
     error = "error"
     sections = "sections"
@@ -73,6 +78,9 @@ GpuLayers: TypeAlias = Annotated[int, typer.Option(min=-1, help="Layers on the G
 Rpc: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT,...", help="RPC servers to put layers on.", show_default="this machine alone"),
+]
+HiddenPlace: TypeAlias = Annotated[
+    Place, typer.Option("--hidden", help="Hidden states between layers: on a GPU, or on the host, to spare its memory.")
 ]
 Threads: TypeAlias = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="by CPU count")]
 Ubatch: TypeAlias = Annotated[int, typer.Option(min=1, help="Tokens evaluated at once.")]

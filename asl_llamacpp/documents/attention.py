@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..selection.arrays import Ints
-from .evidence import Ranked, Scored, Span, best_passages, kept_ones, scored_passages
+from ..selection.unit_scores import best_units
+from .evidence import Ranked, Span, attention, ranked
 from .text import Part
 
 SHOWN_SHARE = 1 / 8
@@ -43,19 +44,17 @@ class Attention:
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
-        """bool [n]: the tokens that were kept, or, where nothing was pruned, those of the best passages."""
+        """bool [n]: the tokens that were kept, or, where nothing was pruned, the units with the most attention."""
         if self.kept is not None:
             return self.kept
-        n = len(self.scores)
-        return best_passages(self._passages, n, math.ceil(SHOWN_SHARE * n))
-
-    @cached_property
-    def _passages(self) -> list[Scored]:
-        return scored_passages(self.scores, self.offsets, self.starts, self.parts)
+        best = best_units(attention(self.scores), self.starts, math.ceil(SHOWN_SHARE * len(self.scores)))
+        shown = np.zeros(len(self.scores), np.bool_)
+        shown[best] = True
+        return shown
 
     @cached_property
     def ranked(self) -> Ranked:
-        return kept_ones(self.shown, self._passages)
+        return ranked(self.shown, self.scores, self.offsets, self.starts, self.parts)
 
     @property
     def evidence(self) -> list[Span]:

@@ -110,6 +110,14 @@ class Engine(HeldDocument):
         """Build, without running it, every layer's graph; UnsupportedModelError if the model cannot be cut there."""
         self._check(lib.llama_layerwise_check(self._ctx))
 
+    def keep_hidden(self, on_host: bool) -> None:
+        """Keep hidden states between layers on the host from the next prefill on, or (at first) on the devices.
+
+        A device then has two ubatches' rows at a time. On a CPU nothing changes. UnsupportedModelError, and the context
+        stays as it is, where a device uses the host's memory anyway, or is another machine.
+        """
+        self._check(lib.llama_layerwise_keep_hidden(self._ctx, on_host))
+
     def begin(self, tokens: Sequence[int] | npt.NDArray[np.integer[Any]], window: int, headroom: int) -> None:
         """Start a prefill at position 0; what the context held is dropped. `headroom`: spare cells per layer."""
         ids = int32s("tokens", tokens)

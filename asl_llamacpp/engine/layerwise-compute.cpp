@@ -45,8 +45,10 @@ void llama_layerwise::measure(
 
     llama_layerwise_unallocated outside(1 + n_layers);
 
+    const int32_t il_hidden = pass.il_begin > 0 ? pass.il_begin : pass.il_end - 1; // see place_hidden
+
     pass.hidden = outside.make(
-        ggml_backend_dev_buffer_type(ctx.model.dev_layer(pass.il_end - 1)), GGML_TYPE_F32, ctx.model.hparams.n_embd, ubatch.n_tokens);
+        ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_hidden)), GGML_TYPE_F32, ctx.model.hparams.n_embd, ubatch.n_tokens);
 
     pass.masks.clear();
 

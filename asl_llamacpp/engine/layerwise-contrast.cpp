@@ -98,25 +98,32 @@ void llama_layerwise::run_contrast(llama_layerwise_group & group, llama_layerwis
         return;
     }
 
-    ggml_backend_buffer_type_t buft = ggml_backend_dev_buffer_type(
-            ctx.model.dev_layer(contrast.hidden.t ? pass.il_begin : pass.il_end - 1));
-
-    if (!contrast.hidden.t && pass.il_end < pass.n_layer) {
-        contrast.hidden.alloc(buft, ctx.model.hparams.n_embd, n);
-    } else if (contrast.hidden.t && contrast.hidden.buft() != buft) {
-        ggml_backend_sched_synchronize(ctx.sched.get());
-        contrast.hidden = contrast.hidden.copy_to(buft);
-    }
+    // few enough to stay on the device
+    place_hidden(contrast.hidden, pass.il_begin, pass.il_end, n, /*on_host =*/ false);
 
     pass.hidden   = contrast.hidden.t;
     pass.i_token  = 0;
+    pass.i_hidden = 0;
     pass.i_window = wanted.empty() ? -1 : 0;
     pass.wanted   = std::move(wanted);
     pass.few_rows = has_long_ubatches();
 
-    // the graph's own, since what the contrast sees is not what lies before it
+    pass.inputs    = nullptr;
+    pass.mask_offs = 0;
+
+    // its own, since what the contrast sees is not what lies before it
+    const int64_t n_past = group.n_used();
+
     pass.masks.clear();
-    pass.inputs = nullptr;
+
+    if (ctx.cparams.flash_attn && llama_layerwise_kv::in_order(*group.kv_base)) {
+        if (!contrast.mask.is_for(n_past)) {
+            ggml_backend_sched_synchronize(ctx.sched.get());
+            contrast.mask = llama_layerwise_contrast_mask(n_past, contrast.n_seen, n);
+        }
+
+        place_masks(group, pass, n, [this](ggml_backend_buffer_type_t buft) { return contrast.mask.on(buft); });
+    }
 
     const llama_layerwise_shared_cells shared(group, contrast.n_seen, ctx.model.hparams.n_swa);
 

@@ -21,7 +21,7 @@ static constexpr int64_t MAX_KQ_ROWS = 16;
 struct llama_layerwise_stop {};
 
 ggml_tensor * llama_layerwise_pass::hidden_view(ggml_context * ctx, int64_t n_tokens) const {
-    return ggml_view_2d(ctx, hidden, hidden->ne[0], n_tokens, hidden->nb[1], i_token*hidden->nb[1]);
+    return ggml_view_2d(ctx, hidden, hidden->ne[0], n_tokens, hidden->nb[1], i_hidden*hidden->nb[1]);
 }
 
 // let a tensor of the graph be a leaf: a part of one that lies elsewhere
@@ -50,7 +50,7 @@ void llama_layerwise_pass::on_tensor(const llm_graph_context & g, ggml_tensor * 
 
     if (is_begin) {
         // all that led to the hidden states drops out of the graph
-        make_leaf(cur, hidden, i_token*hidden->nb[1]);
+        make_leaf(cur, hidden, i_hidden*hidden->nb[1]);
 
         ggml_graph_clear(g.gf);
 

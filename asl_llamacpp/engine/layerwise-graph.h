@@ -20,9 +20,12 @@ struct llama_layerwise_pass {
     int32_t il_end   = 0;
     int32_t n_layer  = 0;
 
-    // hidden states between the layers [n_embd, n_tokens of the prefill], the rows of this ubatch begin at i_token
-    ggml_tensor * hidden  = nullptr;
-    int64_t       i_token = 0;
+    // hidden states between the layers [n_embd, n_tokens]; the rows of this ubatch begin at i_hidden
+    ggml_tensor * hidden   = nullptr;
+    int64_t       i_hidden = 0;
+
+    // the first token of this ubatch among those of the run
+    int64_t i_token = 0;
 
     // what the device knows of the tokens already, nullptr to let the scheduler copy it from the host
     const llama_layerwise_inputs * inputs = nullptr;

@@ -65,3 +65,34 @@ void llama_layerwise_hidden::gather(
 
     llama_layerwise_gather_rows(backend, t, view_rows(ctx.get(), dst.t, i_dst, idxs.size()), t->nb[1], idxs);
 }
+
+static char * row_of(const ggml_tensor * t, int64_t i) {
+    return (char *) t->data + i*t->nb[1];
+}
+
+void llama_layerwise_staging::before(size_t i, int64_t i0, int64_t n) {
+    const size_t half = i % 2;
+
+    fetch(half);
+
+    if (reads) {
+        ggml_backend_tensor_set_async(backend, device, row_of(host, i0), row(i)*device->nb[1], n*device->nb[1]);
+    }
+
+    there[half] = { i0, n };
+}
+
+void llama_layerwise_staging::fetch(size_t half) {
+    const auto [i0, n] = there[half];
+
+    if (writes && n > 0) {
+        ggml_backend_tensor_get_async(backend, device, row_of(host, i0), row(half)*device->nb[1], n*device->nb[1]);
+    }
+
+    there[half] = ubatch_t();
+}
+
+void llama_layerwise_staging::finish() {
+    fetch(0);
+    fetch(1);
+}

@@ -120,7 +120,7 @@ void llama_layerwise::restore(
     res.tokens.assign(tokens_inp, tokens_inp + n_held);
 
     if (has_more) {
-        res.hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_held - 1)), n_embd, n_held);
+        res.hidden.alloc(hidden_buft(il_held - 1, hidden_on_host), n_embd, n_held);
 
         ggml_backend_tensor_set(res.hidden.t, hidden_inp, 0, ggml_nbytes(res.hidden.t));
     }
@@ -177,7 +177,7 @@ void llama_layerwise::deepen(int32_t n_headroom_inp) {
     start(tokens_held.data(), tokens_held.size(), 0, 1, n_headroom_inp);
 
     il_next = held.il;
-    hidden  = held.hidden.copy_to(held.hidden.buft());
+    hidden  = held.hidden; // a copy is made when they are overwritten, if ever
 }
 
 bool llama_layerwise::has_gap() const {
@@ -208,45 +208,6 @@ void llama_layerwise::join_held() {
         if (!held.in_cache) {
             held = held_t();
         }
-    }
-}
-
-int64_t llama_layerwise::n_hidden_before() const {
-    return hidden_before.t ? n_prompt - hidden.t->ne[1] : 0;
-}
-
-void llama_layerwise::join_hidden() {
-    if (!hidden_before.t) {
-        return;
-    }
-
-    const int64_t n_first = n_hidden_before();
-
-    llama_layerwise_hidden res;
-    res.alloc(hidden.buft(), hidden.t->ne[0], n_prompt);
-
-    hidden_before.copy_rows(0, res, 0, n_first);
-    hidden.copy_rows(0, res, n_first, hidden.t->ne[1]);
-
-    hidden        = std::move(res);
-    hidden_before = llama_layerwise_hidden();
-}
-
-void llama_layerwise::place_hidden(int32_t il, bool is_last) {
-    const auto buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(il));
-
-    const auto is_elsewhere = [&] { return hidden.buft() != buft || (hidden.shares(held.hidden) && !is_last); };
-
-    if (!hidden_before.t && !is_elsewhere()) {
-        return;
-    }
-
-    ggml_backend_sched_synchronize(ctx.sched.get());
-
-    join_hidden();
-
-    if (is_elsewhere()) {
-        hidden = hidden.copy_to(buft);
     }
 }
 

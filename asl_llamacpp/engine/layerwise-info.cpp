@@ -25,7 +25,7 @@ llama_layerwise_info llama_layerwise::info() const {
         /*.held_in_cache =*/ (held.in_cache || held.group.il_end > 0) ? 1 : 0,
         /*.n_parked      =*/ (int32_t) parked.size(),
         /*.parked_bytes  =*/ parked_bytes(),
-        /*.mask_bytes    =*/ mask.bytes(),
+        /*.mask_bytes    =*/ mask.bytes() + contrast.mask.bytes(),
     };
 }
 

@@ -57,6 +57,11 @@ void llama_layerwise::keep(const int32_t * positions, int32_t n) {
     if (hidden.t) {
         ggml_backend_sched_synchronize(ctx.sched.get());
 
+        // the document's may lie on another device: where they lie depends on how the layers were divided into runs
+        if (hidden_before.t && hidden_before.buft() != hidden.buft()) {
+            join_hidden();
+        }
+
         const int32_t n_first = n_hidden_before();
         const auto    middle  = std::lower_bound(idxs.begin(), idxs.end(), n_first);
         const auto    backend = backend_of(hidden.buft());

@@ -19,38 +19,34 @@ bool llama_layerwise_mask::covers(int64_t n_past, int64_t n_cells, int64_t n_row
     return n_past_max >= n_cells && n_rows_max >= n_rows && (n_past_max - n_past) % COLS_STEP == 0;
 }
 
-ggml_tensor * llama_layerwise_mask::on(ggml_backend_buffer_type_t buft) {
+ggml_tensor * llama_layerwise_mask_copies::on(
+        ggml_backend_buffer_type_t buft, const char * name, int64_t n_cols, int64_t n_rows,
+        const std::function<void(int64_t i, ggml_fp16_t * row)> & fill) {
     auto & res = bufts[buft];
 
     if (res.t) {
         return res.t;
     }
 
-    const int64_t n_cols = GGML_PAD(n_past_max + n_rows_max + COLS_PAD, COLS_PAD);
-
     res.ctx = llama_layerwise_make_ctx(1);
 
-    ggml_tensor * t = ggml_new_tensor_2d(res.ctx.get(), GGML_TYPE_F16, n_cols, n_rows_max);
-    ggml_set_name(t, "layerwise_mask");
+    ggml_tensor * t = ggml_new_tensor_2d(res.ctx.get(), GGML_TYPE_F16, n_cols, n_rows);
+    ggml_set_name(t, name);
 
     res.buf.reset(ggml_backend_alloc_ctx_tensors_from_buft(res.ctx.get(), buft));
     if (!res.buf) {
         throw std::bad_alloc();
     }
 
-    // every row is a part of the same one, one column further to the left than the row before
-    std::vector<ggml_fp16_t> row(n_cols + n_rows_max, ggml_fp32_to_fp16(-INFINITY));
-    std::fill_n(row.begin(), n_past_max + n_rows_max, ggml_fp32_to_fp16(0.0f));
-
-    const int64_t n_step = std::clamp<int64_t>(MAX_COPY_BYTES/t->nb[1], 1, n_rows_max);
+    const int64_t n_step = std::clamp<int64_t>(MAX_COPY_BYTES/t->nb[1], 1, n_rows);
 
     std::vector<ggml_fp16_t> rows(n_step*n_cols);
 
-    for (int64_t i0 = 0; i0 < n_rows_max; i0 += n_step) {
-        const int64_t n = std::min(n_step, n_rows_max - i0);
+    for (int64_t i0 = 0; i0 < n_rows; i0 += n_step) {
+        const int64_t n = std::min(n_step, n_rows - i0);
 
         for (int64_t i = 0; i < n; ++i) {
-            std::copy_n(row.begin() + n_rows_max - 1 - i0 - i, n_cols, rows.begin() + i*n_cols);
+            fill(i0 + i, rows.data() + i*n_cols);
         }
 
         ggml_backend_tensor_set(t, rows.data(), i0*t->nb[1], n*t->nb[1]);
@@ -61,18 +57,40 @@ ggml_tensor * llama_layerwise_mask::on(ggml_backend_buffer_type_t buft) {
     return t;
 }
 
-size_t llama_layerwise_mask::offset(int64_t n_past) const {
-    return (n_past_max - n_past)*sizeof(ggml_fp16_t);
-}
-
-size_t llama_layerwise_mask::bytes() const {
+size_t llama_layerwise_mask_copies::bytes() const {
     size_t res = 0;
 
     for (const auto & [_, m] : bufts) {
-        res += ggml_backend_buffer_get_size(m.buf.get());
+        res += m.buf ? ggml_backend_buffer_get_size(m.buf.get()) : 0;
     }
 
     return res;
+}
+
+ggml_tensor * llama_layerwise_mask::on(ggml_backend_buffer_type_t buft) {
+    const int64_t n_cols = GGML_PAD(n_past_max + n_rows_max + COLS_PAD, COLS_PAD);
+
+    // every row is a part of the same one, one column further to the left than the row before
+    std::vector<ggml_fp16_t> all(n_cols + n_rows_max, ggml_fp32_to_fp16(-INFINITY));
+    std::fill_n(all.begin(), n_past_max + n_rows_max, ggml_fp32_to_fp16(0.0f));
+
+    return copies.on(buft, "layerwise_mask", n_cols, n_rows_max, [&](int64_t i, ggml_fp16_t * row) {
+        std::copy_n(all.begin() + n_rows_max - 1 - i, n_cols, row);
+    });
+}
+
+ggml_tensor * llama_layerwise_contrast_mask::on(ggml_backend_buffer_type_t buft) {
+    const int64_t n_cols = GGML_PAD(n_past + n, COLS_PAD);
+
+    return copies.on(buft, "layerwise_contrast_mask", n_cols, n, [&](int64_t i, ggml_fp16_t * row) {
+        std::fill_n(row, n_cols, ggml_fp32_to_fp16(-INFINITY));
+        std::fill_n(row, n_seen, ggml_fp32_to_fp16(0.0f));
+        std::fill_n(row + n_past, i + 1, ggml_fp32_to_fp16(0.0f));
+    });
+}
+
+size_t llama_layerwise_mask::offset(int64_t n_past) const {
+    return (n_past_max - n_past)*sizeof(ggml_fp16_t);
 }
 
 bool llama_layerwise_mask_may_stride(ggml_backend_buffer_type_t buft) {

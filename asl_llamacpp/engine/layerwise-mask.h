@@ -11,7 +11,30 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <vector>
+
+// a mask that is alike on several devices
+struct llama_layerwise_mask_copies {
+    // F16 [n_cols, n_rows] in a buffer of this type, made when it is first asked for. Throws std::bad_alloc
+    //   fill: writes row i
+    ggml_tensor * on(
+            ggml_backend_buffer_type_t buft, const char * name, int64_t n_cols, int64_t n_rows,
+            const std::function<void(int64_t i, ggml_fp16_t * row)> & fill);
+
+    size_t bytes() const;
+
+private:
+    struct copy {
+        ggml_context_ptr        ctx;
+        ggml_backend_buffer_ptr buf;
+
+        ggml_tensor * t = nullptr;
+    };
+
+    std::map<ggml_backend_buffer_type_t, copy> bufts;
+};
 
 struct llama_layerwise_mask {
     // flash attention on CUDA copies 16 bytes of a row at a time
@@ -31,20 +54,35 @@ struct llama_layerwise_mask {
     // the byte of each row where the mask of a ubatch behind n_past cells begins
     size_t offset(int64_t n_past) const;
 
-    size_t bytes() const;
+    size_t bytes() const { return copies.bytes(); }
 
 private:
-    struct filled {
-        ggml_context_ptr        ctx;
-        ggml_backend_buffer_ptr buf;
-
-        ggml_tensor * t = nullptr;
-    };
-
-    std::map<ggml_backend_buffer_type_t, filled> bufts;
+    llama_layerwise_mask_copies copies;
 
     int64_t n_past_max = 0;
     int64_t n_rows_max = 0;
+};
+
+// that of a contrast, which is the same in every layer
+struct llama_layerwise_contrast_mask {
+    llama_layerwise_contrast_mask() = default;
+
+    // of n tokens in the cells behind n_past, which see the first n_seen of these and each other
+    llama_layerwise_contrast_mask(int64_t n_past, int64_t n_seen, int64_t n) : n_past(n_past), n_seen(n_seen), n(n) {}
+
+    bool is_for(int64_t n_past_inp) const { return n > 0 && n_past == n_past_inp; }
+
+    // F16 [cells, n]. Throws std::bad_alloc
+    ggml_tensor * on(ggml_backend_buffer_type_t buft);
+
+    size_t bytes() const { return copies.bytes(); }
+
+private:
+    llama_layerwise_mask_copies copies;
+
+    int64_t n_past = 0;
+    int64_t n_seen = 0;
+    int64_t n      = 0;
 };
 
 // whether flash attention on buffers of this type goes from row to row of a mask by its stride; it was looked up in the

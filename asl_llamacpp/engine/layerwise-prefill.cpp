@@ -277,6 +277,9 @@ void llama_layerwise::reset(bool clear_memory) {
 
     hidden = llama_layerwise_hidden();
     mask   = llama_layerwise_mask();
+
+    hidden_staged = llama_layerwise_hidden();
+
     inputs = llama_layerwise_inputs();
     filled = llama_layerwise_group();
 

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -71,6 +72,11 @@ struct llama_layerwise {
     // of the tokens: those of the document, as it holds them, if the others have just caught up with it, and the rest
     llama_layerwise_hidden hidden_before;
     llama_layerwise_hidden hidden;
+
+    // hidden is kept on the host, and the rows of two ubatches are on the device whose layers run
+    bool                   hidden_on_host = false;
+    llama_layerwise_hidden hidden_staged;
+
     llama_layerwise_mask   mask;
     llama_layerwise_inputs inputs;
 
@@ -79,8 +85,9 @@ struct llama_layerwise {
     struct contrast_t {
         int32_t n_seen = 0;
 
-        std::vector<llama_token> tokens;
-        llama_layerwise_hidden   hidden;
+        std::vector<llama_token>      tokens;
+        llama_layerwise_hidden        hidden;
+        llama_layerwise_contrast_mask mask;
     };
 
     contrast_t contrast;
@@ -120,6 +127,7 @@ struct llama_layerwise {
             int32_t il_begin, int32_t il_end, int32_t n_before, int32_t n_tokens, int32_t n_cells, int32_t n_window,
             const llama_layerwise_scores * scores, int32_t n_scores, uint64_t * sizes, int32_t n_sizes);
 
+    void keep_hidden(bool on_host);
     void begin(const llama_token * tokens, int32_t n_tokens, int32_t n_window, int32_t n_headroom);
     void set_contrast(int32_t n_seen, const llama_token * tokens, int32_t n_tokens);
     void run(int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores);
@@ -215,9 +223,16 @@ private:
     // one tensor for all tokens
     void join_hidden();
 
-    // the same where layer il is, so that they cross to another device once, not with every layer there; and not the
-    // document's own, which a run that does not end at the last layer would overwrite
-    void place_hidden(int32_t il, bool is_last);
+    // where hidden states are kept that layer il reads and writes
+    ggml_backend_buffer_type_t hidden_buft(int32_t il, bool on_host) const;
+
+    // the hidden states of n tokens where the layers of a run read them, so that they cross to another device once, not with
+    // every layer there; new ones if this is the first run. Not the document's own, which a run that does not end at the
+    // last layer would overwrite
+    void place_hidden(llama_layerwise_hidden & states, int32_t il_begin, int32_t il_end, int64_t n, bool on_host);
+
+    // ubatches of n_rows tokens at most on the device of layer il, if hidden is on the host and the device has memory of its own
+    llama_layerwise_staging stage_hidden(int32_t il, int64_t n_rows);
 
     llama_ubatch make_ubatch(const llama_token * tokens, const llama_pos * pos, size_t n, llama_seq_id seq_id, bool output) const;
 
@@ -249,6 +264,11 @@ private:
 
     // give the layers of a run the prompt's mask and its tokens' inputs, if the group's cells are such that they will do
     void place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass);
+
+    // the masks of a pass's layers, by the type of the buffers that their cells are in, for ubatches of n_rows tokens at most
+    using mask_on_t = std::function<ggml_tensor *(ggml_backend_buffer_type_t)>;
+
+    void place_masks(const llama_layerwise_group & group, llama_layerwise_pass & pass, int64_t n_rows, const mask_on_t & mask_on);
 
     // of the prompt's mask, which lies in a buffer of this type: how the graphs of ubatches of n_rows tokens take it
     llama_layerwise_pass::mask_t mask_of(ggml_tensor * t, ggml_backend_buffer_type_t buft, int64_t n_rows) const;

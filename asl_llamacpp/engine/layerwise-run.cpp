@@ -229,18 +229,22 @@ void llama_layerwise::run_ubatches(
     const size_t n_tokens = tokens.size();
     const size_t n_ubatch = ctx.cparams.n_ubatch;
 
-    if (hidden.t) {
-        place_hidden(il_begin, il_end == n_layer());
-    } else if (il_end < n_layer()) {
-        hidden.alloc(ggml_backend_dev_buffer_type(ctx.model.dev_layer(il_end - 1)), ctx.model.hparams.n_embd, n_tokens);
-    }
+    const bool is_first = !hidden.t;
+
+    join_hidden();
+    place_hidden(hidden, il_begin, il_end, n_tokens, hidden_on_host);
+
+    auto staging = stage_hidden(is_first ? il_end - 1 : il_begin, std::min(n_tokens, n_ubatch));
+
+    staging.reads  = !is_first;
+    staging.writes = il_end < n_layer();
 
     llama_layerwise_pass pass;
 
     pass.il_begin = il_begin;
     pass.il_end   = il_end;
     pass.n_layer  = n_layer();
-    pass.hidden   = hidden.t;
+    pass.hidden   = staging.backend ? staging.device : hidden.t;
     pass.wanted   = std::move(scores);
     pass.few_rows = n_before > 0 && has_long_ubatches();
 
@@ -278,10 +282,15 @@ void llama_layerwise::run_ubatches(
         }
 
         pass.i_token   = i0;
+        pass.i_hidden  = staging.backend ? staging.row(i) : i0;
         pass.mask_offs = mask.offset(n_past + i0);
         pass.i_window  = !pass.wanted.empty() && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         const bool output = il_end == n_layer() && i0 + n == n_tokens;
+
+        if (staging.backend) {
+            staging.before(i, i0, n);
+        }
 
         run_ubatch(group, pass, make_ubatch(i0, n, output), output);
 
@@ -299,6 +308,12 @@ void llama_layerwise::run_ubatches(
     if (!contrast.tokens.empty()) {
         run_contrast(group, pass);
     }
+
+    if (staging.backend) {
+        ggml_backend_sched_synchronize(ctx.sched.get());
+
+        staging.finish();
+    }
 }
 
 void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_layerwise_pass & pass) {
@@ -314,17 +329,7 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
         mask = llama_layerwise_mask(group.n_used(), group.n_cells(), n_rows);
     }
 
-    pass.masks.resize(pass.il_end - pass.il_begin);
-
-    for (int32_t il = pass.il_begin; il < pass.il_end; ++il) {
-        if (!llama_layerwise_kv::has_layer(*group.kv_base, il)) {
-            continue;
-        }
-
-        const auto buft = ggml_backend_buffer_get_type(group.kv_base->get_k_storage(il)->buffer);
-
-        pass.masks[il - pass.il_begin] = mask_of(mask.on(buft), buft, n_rows);
-    }
+    place_masks(group, pass, n_rows, [this](ggml_backend_buffer_type_t buft) { return mask.on(buft); });
 
     const auto buft = ggml_backend_dev_buffer_type(ctx.model.dev_layer(pass.il_begin));
 
@@ -343,6 +348,21 @@ void llama_layerwise::place_inputs(const llama_layerwise_group & group, llama_la
     }
 
     pass.inputs = &inputs;
+}
+
+void llama_layerwise::place_masks(
+        const llama_layerwise_group & group, llama_layerwise_pass & pass, int64_t n_rows, const mask_on_t & mask_on) {
+    pass.masks.assign(pass.il_end - pass.il_begin, {});
+
+    for (int32_t il = pass.il_begin; il < pass.il_end; ++il) {
+        if (!llama_layerwise_kv::has_layer(*group.kv_base, il)) {
+            continue;
+        }
+
+        const auto buft = ggml_backend_buffer_get_type(group.kv_base->get_k_storage(il)->buffer);
+
+        pass.masks[il - pass.il_begin] = mask_of(mask_on(buft), buft, n_rows);
+    }
 }
 
 llama_layerwise_pass::mask_t llama_layerwise::mask_of(ggml_tensor * t, ggml_backend_buffer_type_t buft, int64_t n_rows) const {
@@ -386,6 +406,7 @@ void llama_layerwise::reserve_run(llama_layerwise_group & group, llama_layerwise
     const auto mctx = mem.init_reserve(group);
 
     pass.i_token   = 0;
+    pass.i_hidden  = 0;
     pass.mask_offs = 0;
     pass.i_window  = -1;
 

@@ -78,6 +78,10 @@ int32_t llama_layerwise_begin(llama_context * ctx, const int32_t * tokens, int32
     return guard(ctx, [&](llama_layerwise & lw) { lw.begin(tokens, n_tokens, n_window, n_headroom); });
 }
 
+int32_t llama_layerwise_keep_hidden(llama_context * ctx, bool on_host) {
+    return guard(ctx, [&](llama_layerwise & lw) { lw.keep_hidden(on_host); });
+}
+
 int32_t llama_layerwise_run(
         llama_context * ctx, int32_t il_begin, int32_t il_end, const llama_layerwise_scores * scores, int32_t n_scores) {
     return guard(ctx, [&](llama_layerwise & lw) { lw.run(il_begin, il_end, scores, n_scores); });

@@ -106,7 +106,7 @@ struct llama_layerwise_info {
     int32_t  held_in_cache; // 1: their KV is on the device, 0: llama_layerwise_put_kv must bring it
     int32_t  n_parked;      // documents that were put away with llama_layerwise_park
     uint64_t parked_bytes;  // bytes of their KV and hidden states, not part of kv_bytes
-    uint64_t mask_bytes;    // bytes of the prompt's causal mask, on all devices together
+    uint64_t mask_bytes;    // bytes of the prompt's causal mask and that of the contrast, on all devices together
 };
 
 // one layer's KV
@@ -172,6 +172,12 @@ LLAMA_API int32_t llama_layerwise_reserved_bytes(const struct llama_context * ct
 LLAMA_API int32_t llama_layerwise_compute_bytes(
         struct llama_context * ctx, int32_t il_begin, int32_t il_end, int32_t n_before, int32_t n_tokens, int32_t n_cells,
         int32_t n_window, const struct llama_layerwise_scores * scores, int32_t n_scores, uint64_t * sizes, int32_t n_sizes);
+
+// where hidden states between layers are kept from the next prefill on: on the devices, as at first, or on the host, in
+// memory that devices copy to and from. A device then has the rows of two ubatches at a time; the numbers stay the same, and on
+// a CPU so does everything. UNSUPPORTED, and nothing was changed, where a device uses the host's memory anyway, or is another
+// machine
+LLAMA_API int32_t llama_layerwise_keep_hidden(struct llama_context * ctx, bool on_host);
 
 // start a prefill of n_tokens tokens at positions 0..n_tokens-1; whatever the context held is dropped
 //   n_window  : the last n_window tokens are the observation window, 1 <= n_window <= n_tokens

@@ -34,6 +34,7 @@ from . import pickled, state
 from .documents import DocumentCalls
 from .evaluation import PrunedEvaluation
 from .generation import Closed
+from .hidden_place import Hidden, check_hidden, place_hidden
 from .one_at_a_time import OneAtATime
 from .reading import check_reader_options, open_reader
 from .templates import CheckedTemplate
@@ -73,6 +74,9 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
             used least recently are dropped.
         document_folder: for "disk"; None: the system's folder for temporary files.
         flash_attn: None turns it on when the policy prunes, and is llama-cpp-python's default (off) for "full".
+        hidden: where the hidden states between the layers are kept, n_embd floats a token: "device" (default), or
+            "host", where they cross the bus twice a layer, and a long prompt takes that much less of a GPU's memory.
+            Refused for "full", which keeps none, where a device uses the host's memory anyway, and on RPC servers.
         rpc_servers: "host:port,host:port", llama.cpp's RPC servers (`asl-llamacpp rpc-server`) to put layers on, in
             this order, before this machine's GPUs; all layers unless `n_gpu_layers` says how many (the last ones).
             A server takes one model at a time. No password, no encryption: for trusted networks only. A server
@@ -126,6 +130,7 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         document_limit: int | str = DOCUMENT_LIMIT,
         document_folder: str | os.PathLike[str] | None = None,
         flash_attn: bool | None = None,
+        hidden: Hidden = "device",
         rpc_servers: str | None = None,
         reader: str | os.PathLike[str] | None = None,
         reader_options: Mapping[str, Any] | None = None,
@@ -151,6 +156,7 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         self.fallback_format: str | None = None
         self._engine: Engine | None = None
         self.pruned_cache: PrunedCache | None = None
+        self.hidden = check_hidden(hidden, self._policy)
         self.rpc_servers = rpc_servers
         self._devices = remote_devices(rpc_servers)
         if rpc_servers is not None:
@@ -183,6 +189,7 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
                     raise UnsupportedModelError(reason)
                 engine = Engine(self._ctx.ctx)
                 engine.check()
+                place_hidden(engine, self.hidden)
                 shape = shape_of(self._model.model, self._n_ctx, self.context_params)
                 store = DocumentStore(engine, shape, self.n_embd(), **self.store_options)
                 if reader is not None:
@@ -255,7 +262,8 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
         return not self.context_params.offload_kqv
 
     def _planner(self, cache: PrunedCache) -> MemoryPlanner:
-        return MemoryPlanner(cache, self._model.model, self._ctx.ctx, self._kv_on_host)
+        on_host = self.hidden == "host"
+        return MemoryPlanner(cache, self._model.model, self._ctx.ctx, self._kv_on_host, on_host)
 
     def save_state(self) -> llama_cpp.LlamaState:
         """The parent's state, with a fingerprint of model, policy and build; at most one copy of it in RAM."""

@@ -13,7 +13,7 @@ from ..store.settings import store_arguments
 def values_of(llm: Any, values: dict[str, Any]) -> dict[str, Any]:
     """The parent's values, and ours."""
     values |= {"kv_policy": llm.kv_policy, "kv_budget": llm.kv_budget, "kv_reuse": llm.kv_reuse}
-    values |= {"rpc_servers": llm.rpc_servers, **store_arguments(llm.store_options)}
+    values |= {"hidden": llm.hidden, "rpc_servers": llm.rpc_servers, **store_arguments(llm.store_options)}
     if llm.chat_format == llm.fallback_format:
         values["chat_format"] = None  # a fallback is none that was given
     # the policy has the constants already: only the name of their file is missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..budget.device_memory import NO_DOCUMENT, Document
@@ -29,10 +30,14 @@ class MemoryPlanner:
         cache: of its context, under a policy that prunes.
         model, ctx: ctypes llama_model_p and llama_context_p.
         kv_on_host: `offload_kqv=False`.
+        hidden_on_host: `hidden="host"`.
     """
 
-    def __init__(self, cache: PrunedCache, model: Any, ctx: Any, kv_on_host: bool) -> None:
-        self._cache, self._model, self._ctx, self._kv_on_host = cache, model, ctx, kv_on_host
+    def __init__(
+        self, cache: PrunedCache, model: Any, ctx: Any, kv_on_host: bool, hidden_on_host: bool = False
+    ) -> None:
+        self._cache, self._model, self._ctx = cache, model, ctx
+        self._kv_on_host, self._hidden_on_host = kv_on_host, hidden_on_host
 
     def plan(self, n_tokens: int, entry: Entry | None = None) -> tuple[MemoryUse, ...]:
         """What a prompt of `n_tokens` takes at most; the first ones are those of `entry`, a document.
@@ -55,6 +60,7 @@ class MemoryPlanner:
     def _places(self, case: Case, choice: Choice, entry: Entry | None) -> tuple[MemoryUse, ...]:
         document, n_copied = self._document(case, choice, entry)
         machine = machine_of(self._model, self._ctx, self._cache.store.n_embd, self._kv_on_host)
+        machine = replace(machine, hidden_on_host=self._hidden_on_host)
         others = self._parked(entry, len(machine.names))
         others[-1] += self._copied(case, n_copied)
         return places(machine, case, choice, self._measure, document, others)
@@ -72,7 +78,7 @@ class MemoryPlanner:
             n_kept = min(len(entry.tokens), n_free)
             il = store.layers(entry)
             known = n_kept if 0 < il <= cache.deepest(choice.policy, n) else 0
-        leaves = leaves_device(case, choice, store.place == "device", selects=il < n_layer)
+        leaves = leaves_device(case, choice, store.place == "device", selects=not known or il < n_layer)
         keeps_cells = not leaves and choice.policy.keep == "selected" and case.latest_layer is not None
         held = 0 if leaves else n_kept
         document = Document(held=held, keeps_cells=keeps_cells and held > 0, known=known, il_known=il if known else 0)
@@ -98,7 +104,8 @@ class MemoryPlanner:
                 n_cells = shape.cells(len(other.tokens), self._cache.headroom(len(other.tokens)), il)
                 taken[self._place(il, n_places)] += shape.layer_bytes(il, n_cells)
             if other.parked_il < len(shape.layers):
-                taken[self._place(other.parked_il - 1, n_places)] += 4 * n_embd * len(other.tokens)
+                place = n_places - 1 if self._hidden_on_host else self._place(other.parked_il - 1, n_places)
+                taken[place] += 4 * n_embd * len(other.tokens)
         return taken
 
     def _place(self, il: int, n_places: int) -> int:

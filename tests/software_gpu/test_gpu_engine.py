@@ -43,10 +43,11 @@ class Bench:
         self.tokens = model.tokens(700)
         self.contexts: list[Context] = []
 
-    def start(self, checked: bool = True, **options: Any) -> tuple[Context, Engine]:
+    def start(self, checked: bool = True, hidden: str = "device", **options: Any) -> tuple[Context, Engine]:
         context = Context(self.model, N_CTX, N_UBATCH, creation=deferred_kv(), **options)
         self.contexts.append(context)
         engine = Engine(context.pointer)
+        engine.keep_hidden(hidden == "host")
         if checked:
             engine.check()
         return context, engine
@@ -100,6 +101,31 @@ def kept_first(bench: Bench, **options: Any) -> Arrays:
     return [*arrays, other.logits()]
 
 
+def layer_by_layer(bench: Bench, **options: Any) -> Arrays:
+    """With a contrast beside it; then a document that is held, asked, and carried to its end layer by layer."""
+    context, engine = bench.start(**options)
+    engine.begin(bench.tokens[:N], WINDOW, 8)
+    engine.contrast(N - 20, bench.tokens[500:520])
+    arrays: Arrays = []
+    for il in range(N_SHALLOW):
+        engine.run(il, il + 1, scores=True)
+        if not engine.layer(il).is_swa:
+            arrays += [engine.scores(il), engine.contrast_scores(il)]
+    engine.hold(N_HELD)
+    arrays += go_deep(bench, context, engine)
+    arrays += next_question(bench, context, engine, 1)
+    engine.set_aside()
+    for il in range(N_SHALLOW, bench.model.n_layer):
+        engine.deepen(8)
+        engine.run(il, il + 1)
+        engine.hold(N_HELD)
+        engine.set_aside()
+    engine.resume(N_HELD, bench.tokens[:45], WINDOW, 8)
+    engine.run(0, bench.model.n_layer)
+    engine.end()
+    return [*arrays, context.logits(), context.decode_each(bench.tokens[-3:], N)]
+
+
 def compressed(bench: Bench) -> Arrays:
     context, engine = bench.start()
     engine.begin(bench.tokens[:N], WINDOW, 8)
@@ -139,8 +165,8 @@ def held(bench: Bench, checked: bool = True, **options: Any) -> Arrays:
     return arrays
 
 
-def parked(bench: Bench) -> Arrays:
-    context, engine = bench.start()
+def parked(bench: Bench, **options: Any) -> Arrays:
+    context, engine = bench.start(**options)
     arrays = first_question(bench, context, engine)
     engine.park(1)
     context.decode(bench.tokens[300:500])
@@ -209,6 +235,7 @@ SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "pruned, KV on the host": lambda bench: pruned(bench, offload_kqv=False),
     "kept first": kept_first,
     "kept first, q8_0": lambda bench: kept_first(bench, kv_type=Q8_0),
+    "layer by layer": layer_by_layer,
     "compressed": compressed,
     "held": held,
     "parked": parked,
@@ -221,7 +248,26 @@ SCENARIOS: dict[str, Callable[[Bench], Arrays]] = {
     "state, q8_0": lambda bench: state(bench, kv_type=Q8_0),
     "grown, q8_0": lambda bench: grown(bench, kv_type=Q8_0),
 }
-OF_WINDOWS = ["pruned", "kept first", "held", "on the host", "state", "held, q8_0", "on the host, q8_0"]
+ON_HOST: dict[str, Callable[..., Arrays]] = {
+    "pruned": pruned,
+    "kept first": kept_first,
+    "layer by layer": layer_by_layer,
+    "held": held,
+    "parked": parked,
+    "on the host": on_the_host,
+    "held, q8_0": lambda bench, **options: held(bench, kv_type=Q8_0, **options),
+}
+"""Those that keep hidden states, which may lie on the host."""
+OF_WINDOWS = [
+    "pruned",
+    "kept first",
+    "layer by layer",
+    "held",
+    "on the host",
+    "state",
+    "held, q8_0",
+    "on the host, q8_0",
+]
 MODELS = {"tiny-llama": list(SCENARIOS), "tiny-gemma2": OF_WINDOWS, "tiny-gpt-oss": OF_WINDOWS}
 CASES = [(model, scenario) for model, scenarios in MODELS.items() for scenario in scenarios]
 
@@ -262,6 +308,35 @@ def test_the_numbers_are_those_of_the_cpu(
     assert len(got) == len(want)
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
         assert a.tobytes() == b.tobytes(), f"array {i} of {len(want)}"
+
+
+@pytest.mark.parametrize("place", [place for place, (options, _) in PLACES.items() if "memory" not in options])
+@pytest.mark.parametrize("scenario", ON_HOST)
+@pytest.mark.parametrize("model", MODELS)
+def test_hidden_states_on_the_host_change_no_number(
+    tiny_path: Callable[[str], Path],
+    on_the_cpu: Callable[[str, str], Arrays],
+    model: str,
+    scenario: str,
+    place: str,
+) -> None:
+    want = on_the_cpu(model, scenario)
+    options, n_gpu_layers = PLACES[place]
+    with SoftwareGpu(**options) as gpu, bench_of(tiny_path(model), n_gpu_layers) as bench:
+        got = ON_HOST[scenario](bench, hidden="host")
+        staged = any("layerwise_hidden_staged" in gpu.counters(i).up for i in range(gpu.devices))
+        assert staged or place == "deep half"  # where the shallow layers are on the CPU
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        assert a.tobytes() == b.tobytes(), f"array {i} of {len(want)}"
+
+
+@pytest.mark.parametrize("scenario", ON_HOST)
+def test_hidden_states_of_a_cpu_are_on_the_host_already(
+    tiny_path: Callable[[str], Path], on_the_cpu: Callable[[str, str], Arrays], scenario: str
+) -> None:
+    with bench_of(tiny_path("tiny-gemma2"), 0) as bench:
+        got = ON_HOST[scenario](bench, hidden="host")
+    assert [a.tobytes() for a in got] == [a.tobytes() for a in on_the_cpu("tiny-gemma2", scenario)]
 
 
 @pytest.mark.parametrize("place", ["device", "shared memory"])

@@ -68,6 +68,26 @@ def test_a_prompt_uploads_one_mask(tiny_path: Callable[[str], Path], model: str,
 
 
 @every_place
+@every_model
+def test_a_contrast_uploads_one_mask(tiny_path: Callable[[str], Path], model: str, place: str) -> None:
+    """However many layers are run one by one; where the others have sliding windows, theirs are of that size."""
+    n_contrast = 20
+    with SoftwareGpu(**PLACES[place]) as gpu, bench_of(tiny_path(model), ALL_LAYERS) as bench:
+        _, engine = bench.start()
+        gpu.reset()
+        engine.begin(bench.tokens[:N], WINDOW, 8)
+        engine.contrast(N - 40, bench.tokens[:n_contrast])
+        for il in range(bench.model.n_layer):
+            engine.run(il, il + 1, scores=True)
+        up = gpu.counters().up
+        swa = any(engine.layer(il).is_swa for il in range(bench.model.n_layer))
+        engine.abort()
+    assert up["layerwise_contrast_mask"][0] == 1
+    assert up["layerwise_contrast_mask"][1] <= 2 * n_contrast * (N + n_contrast + 256)
+    assert up.get("attn_inp_kq_mask", (0, 0))[1] == 0 or swa
+
+
+@every_place
 def test_the_device_is_not_waited_for_between_two_ubatches(tiny_path: Callable[[str], Path], place: str) -> None:
     """Where the graphs begin with hidden states, and have no masks of sliding windows."""
     with SoftwareGpu(**PLACES[place]) as gpu, bench_of(tiny_path("tiny-llama"), ALL_LAYERS) as bench:

@@ -31,11 +31,13 @@ from ..options import (
     AllowPrivate,
     Budget,
     GpuLayers,
+    HiddenPlace,
     MaxTokens,
     Model,
     OnOverflow,
     Overflow,
     Password,
+    Place,
     PolicySpec,
     ReadTimeout,
     Rpc,
@@ -91,6 +93,7 @@ def chat(
     thinking: Thinking = None,
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
+    hidden: HiddenPlace = Place.device,
     threads: Threads = None,
     ubatch: UbatchOfDevice = None,
     complete: Annotated[
@@ -117,6 +120,7 @@ def chat(
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
             **llama_options(n_gpu_layers, threads, ubatch),
+            "hidden": hidden.value,
             "rpc_servers": rpc,
             "kv_budget": budget_of(budget),
         }

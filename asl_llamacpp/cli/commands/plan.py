@@ -21,7 +21,7 @@ from ...files.model_file import find_model
 from ...policies import POLICIES
 from ..defaults import MODEL_DEFAULT
 from ..errors import one_line_errors
-from ..options import BATCH, GpuLayers, TypeK, TypeV, UbatchOfDevice, budget_of, size_of
+from ..options import BATCH, GpuLayers, HiddenPlace, Place, TypeK, TypeV, UbatchOfDevice, budget_of, size_of
 
 _COLUMNS = (
     *("policy", "fits", "weights", "compute", "KV after", "KV peak"),
@@ -62,6 +62,7 @@ def plan(
     ] = None,
     ubatch: UbatchOfDevice = None,
     n_gpu_layers: GpuLayers = -1,
+    hidden: HiddenPlace = Place.device,
     swa_full: Annotated[bool, typer.Option(help="Sliding-window layers hold every token, as llama.cpp does.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; sizes in bytes.")] = False,
 ) -> None:
@@ -83,7 +84,7 @@ def plan(
                 type_v=kv_type(type_v),
                 swa_full=swa_full,
             )
-            planner = Planner(found, shape, ubatch or BATCH, memory, kv_budget, file)
+            planner = Planner(found, shape, ubatch or BATCH, memory, kv_budget, file, hidden is Place.host)
             rows = planner.needs(path, prompt, policies)
         if as_json:
             facts = {"model": str(path), "prompt": prompt, "n_ctx": shape.n_ctx, "vram": memory}

@@ -19,9 +19,11 @@ from ..errors import one_line_errors
 from ..options import (
     Budget,
     GpuLayers,
+    HiddenPlace,
     Model,
     OnOverflow,
     Overflow,
+    Place,
     PolicySpec,
     Rpc,
     Sections,
@@ -56,6 +58,7 @@ def serve(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer where a request names none, tokens.")] = 1024,
     n_gpu_layers: GpuLayers = -1,
     rpc: Rpc = None,
+    hidden: HiddenPlace = Place.device,
     threads: Threads = None,
     ubatch: UbatchOfDevice = None,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Keep all logits, so that logprobs can be had.")] = False,
@@ -94,6 +97,7 @@ def serve(
         options: dict[str, Any] = {
             "n_ctx": n_ctx or _context(path),
             **llama_options(n_gpu_layers, threads, ubatch),
+            "hidden": hidden.value,
             "rpc_servers": rpc,
             "kv_budget": budget_of(budget),
             "logits_all": logprobs,
