@@ -115,8 +115,17 @@ class Shelf:
         cache = self._llm.pruned_cache
         if cache is not None and document.entry is not None:
             with self._llm.turn.hold():
-                self._llm.reset()
-                cache.read_ahead(document.entry, self._llm.on_progress)
+                if cache.lacks_reading(document.entry):  # else the last prompt stays what it is
+                    self._llm.reset()
+                    cache.read_ahead(document.entry, self._llm.on_progress)
+
+    def lacks_reading(self, document: Document) -> bool:
+        """Whether `prefill` has something to do."""
+        cache = self._llm.pruned_cache
+        if cache is None or document.entry is None:
+            return False
+        with self._llm.turn.hold(beside=True):
+            return cache.lacks_reading(document.entry)
 
     def complete(self, document: Document) -> None:
         """Carry it through all layers."""

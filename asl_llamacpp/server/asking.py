@@ -14,6 +14,8 @@ from ..documents.answer import Answer
 from ..documents.document import ContextOverflow, Document
 from ..documents.history import fit_history
 from ..documents.turns import Turn
+from ..prefill.report import PrefillReport
+from ..store.entry import KnownDocument
 from . import facts
 from .desk import Desk
 from .errors import APIError
@@ -58,10 +60,13 @@ def ask(desk: Desk, job: Job, question: Question, metrics: Metrics) -> Answered:
     desk.watch(job, progress if job.wants_progress else None)
     first = 0.0
     try:
+        read = desk.read(document)
         stream = document.ask(question.text, history=history, max_tokens=max_tokens, stream=True, **question.sampling)
         try:
             for piece in stream:
-                first = first or time.perf_counter()
+                if not first:
+                    first = time.perf_counter()
+                    _count_reading(stream.report, read, known)
                 job.emit("chunk", piece)
         except BaseException:
             stream.close()
@@ -76,6 +81,8 @@ def ask(desk: Desk, job: Job, question: Question, metrics: Metrics) -> Answered:
         desk.keep_later(question.documents, document)
     end = time.perf_counter()
     answer = stream.answer
+    if not first:
+        _count_reading(answer.report, read, known)
     metrics.answered(answer.report, answer.usage["completion_tokens"], end - (first or end))
     notes = [answer.evidence_note]
     if len(history) < len(question.history):
@@ -83,6 +90,15 @@ def ask(desk: Desk, job: Job, question: Question, metrics: Metrics) -> Answered:
         notes.append(f"the oldest {n} questions with their answers do not fit the context any more: they were left out")
     times = timings(job, begin, first or end, end, answer)
     return Answered(answer.text, answer.finish_reason, answer.usage, _extra(desk, question, answer, notes, times))
+
+
+def _count_reading(report: PrefillReport | None, seconds: float, known: KnownDocument | None) -> None:
+    """Reading the document was done for this question: what was `known` before it alone is reused."""
+    if report is None or known is None or not seconds:
+        return
+    report.reused_layers = min(report.reused_layers, known.layers)
+    report.reused = report.reused if known.layers else 0
+    report.seconds = {**report.seconds, "document": seconds, "total": report.seconds.get("total", 0.0) + seconds}
 
 
 def read_ahead(desk: Desk, job: Job, document: str) -> None:

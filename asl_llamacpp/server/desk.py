@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from .job import Job
 from .library import Library
 from .settings import ModelSettings
 from .states import States
+from .ubatch import check_ubatch
 
 MOST_OPEN = 64
 """Documents that are open at once; those asked least recently are closed."""
@@ -61,6 +63,11 @@ class Desk:
     def __init__(self, settings: ModelSettings, library: Library, states: States) -> None:
         self.settings, self.library, self.states = settings, library, states
         self.llm = models.open_model(settings.path, ServedLlama, kv_policy=settings.policy, **settings.options)
+        try:
+            check_ubatch(self.llm.pruned_cache)
+        except ValueError:
+            self.llm.close()
+            raise
         states.use(_short_hash(document_fingerprint(self.llm)))
         self._open: OrderedDict[tuple[str, ...], Document] = OrderedDict()
         self._saved: dict[tuple[str, ...], int] = {}
@@ -121,6 +128,18 @@ class Desk:
         known = document.state
         self._saved[key] = known.layers if known is not None else 0
         return document
+
+    def read(self, document: Document) -> float:
+        """Run a document through the layers that every question may need; the seconds that took, 0: it was there.
+
+        A policy that chooses its layer would else drop tokens earlier for whoever asks first: the same question would
+        be answered otherwise after others. Not where a budget may keep a longer prompt from what was read.
+        """
+        if not document.fits or self.llm.kv_budget is not None or not self.llm.shelf.lacks_reading(document):
+            return 0.0
+        begin = time.perf_counter()
+        document.prefill()
+        return time.perf_counter() - begin
 
     def source_names(self, ids: Sequence[str]) -> dict[str, str]:
         """The document's id by the name that its source has in answers: of two that are alike, one has a number."""

@@ -38,7 +38,7 @@ class PromptProgress:
         left = self._left(step, now)
         total = self._total or step.n_tokens
         if self._cache is None:
-            self._cache = max(total - step.n_tokens, 0)
+            self._cache = 0 if step.phase == "document" else max(total - step.n_tokens, 0)
         self._share = max(self._share, self._left.share)  # the work left is an estimate, and may grow
         if now < self._next:
             return

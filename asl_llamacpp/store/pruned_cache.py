@@ -138,8 +138,15 @@ class PrunedCache(AnswerRoom):
     def read_ahead(self, entry: Entry, on_progress: OnProgress | None) -> None:
         """Prefill a document before any question, as deep as every question needs it at least."""
         planned = self.plan(len(entry.tokens))
+        self._deepen(entry, planned, self._read_depth(entry, planned), on_progress)
+
+    def lacks_reading(self, entry: Entry) -> bool:
+        """Whether `read_ahead` has something to do."""
+        return self._lacks(entry, self._read_depth(entry, self.plan(len(entry.tokens))))
+
+    def _read_depth(self, entry: Entry, planned: Plan) -> int:
         latest, n_layer = self.latest_layer(planned, len(entry.tokens)), len(self.shape.layers)
-        self._deepen(entry, planned, n_layer if latest is None else min(latest + 1, n_layer), on_progress)
+        return n_layer if latest is None else min(latest + 1, n_layer)
 
     def complete(self, entry: Entry, on_progress: OnProgress | None) -> None:
         """Carry a document through all layers, from the state that it has; see `Document.complete`."""

@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def run(given: argparse.Namespace, n_documents: int, folder: Path) -> dict[str, Any]:
-    options = ["--policy", given.policy, "--n-ctx", "2048", "--threads", "1", "--ubatch", "128"]
+    options = ["--policy", given.policy, "--n-ctx", "2048", "--threads", "1", "--ubatch", "256"]
     with serving(given.model, folder, *options) as (url, pid):
         texts = ["".join(SENTENCES.format(i=i, n=n) for i in range(40)) for n in range(n_documents)]
         documents = [upload(url, text, f"valley {n}.txt") for n, text in enumerate(texts)]

@@ -23,7 +23,7 @@ from asl_llamacpp.server.house import House
 from asl_llamacpp.server.running import bind
 from asl_llamacpp.server.settings import ModelSettings, ServerSettings
 
-OPTIONS = {"n_ctx": 2048, "n_threads": 1, "n_threads_batch": 1, "n_batch": 128, "n_ubatch": 64, "seed": 7}
+OPTIONS = {"n_ctx": 2048, "n_threads": 1, "n_threads_batch": 1, "n_batch": 160, "n_ubatch": 160, "seed": 7}
 TEXT = "The pass key of the vault is 48213. Remember it.\n\n" + "".join(
     f"{i}. The miller of house {i} sleeps until noon, and nobody expects rain in June.\n" for i in range(40)
 )

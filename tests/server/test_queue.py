@@ -58,7 +58,7 @@ class Steps:
             def progress(step: Progress) -> None:
                 self.seen.append(step)
                 self.held.set()
-                self.hold.wait(30)
+                assert self.hold.wait(60)
                 if on_progress is not None:
                     on_progress(step)
 
@@ -93,13 +93,16 @@ def until(condition: Any, seconds: float = 30) -> None:
 
 
 def test_a_client_that_goes_away_stops_its_prefill_at_once(server: Served, steps: Steps) -> None:
-    document = server.upload()["id"]
+    document = server.upload(TEXT + TEXT[50:])["id"]
     steps.hold.clear()
     with lines(server, question(document, "a")) as answer:
-        assert json.loads(next(answer.iter_lines()).removeprefix("data: "))["prompt_progress"]["queue_position"] == 0
-        steps.held.wait(30)
+        told = answer.iter_lines()  # as long as it is there, so is the client
+        assert json.loads(next(told).removeprefix("data: "))["prompt_progress"]["queue_position"] == 0
+        assert steps.held.wait(60)
     worker = server.house.worker
-    until(lambda: worker.running is None or worker.running.stopped)
+    job = worker.running
+    assert job is not None
+    until(lambda: job.stopped)
     n = len(steps.seen)
     steps.hold.set()
     until(lambda: worker.running is None)

@@ -24,7 +24,7 @@ QUESTION = "What is the pass key?"
 def process(folder: Path) -> Iterator[tuple[Served, subprocess.Popen[str]]]:
     """`asl-llamacpp serve` as a process of its own, which is killed at the end."""
     command = [sys.executable, "-m", "asl_llamacpp.cli", "serve", "-m", str(narrow_path()), "--port", "0"]
-    command += ["--folder", str(folder), "--policy", PRUNE, "--n-ctx", "2048", "--threads", "1", "--ubatch", "64"]
+    command += ["--folder", str(folder), "--policy", PRUNE, "--n-ctx", "2048", "--threads", "1", "--ubatch", "160"]
     started = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "ASL_API_KEY": ""}
     )
@@ -50,7 +50,9 @@ def test_after_kill_9_the_next_question_costs_reading_a_file(tmp_path: Path) -> 
         other = server.upload(TEXT + TEXT[50:], "longer.txt")["id"]
         body = {"messages": [{"role": "user", "content": QUESTION}], "documents": [other], "stream": True}
         with server.http.stream("POST", "/v1/chat/completions", json=body | {"return_progress": True}) as answer:
-            next(answer.iter_lines())
+            told = answer.iter_lines()  # as long as it is there, so is the client
+            while '"layer":' not in next(told):
+                pass
             running.kill()
             running.wait()
     with process(tmp_path) as (server, _):
