@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from llama_cpp.llama_grammar import LlamaGrammar
 
 from ..documents.answer import Answer
 from ..documents.document import ContextOverflow, Document
@@ -18,7 +15,6 @@ from ..prefill.report import PrefillReport
 from ..store.entry import KnownDocument
 from . import facts
 from .desk import Desk
-from .errors import APIError
 from .job import Job, Stopped
 from .metrics import Metrics
 from .progress import PromptProgress
@@ -157,23 +153,3 @@ def timings(job: Job, begin: float, first: float, end: float, answer: Answer) ->
         "predicted_ms": round(1000 * seconds, 1),
         "predicted_per_second": round((n - 1) / seconds, 2) if n > 1 and seconds > 0 else None,
     }
-
-
-def grammar(response_format: dict[str, Any] | None) -> dict[str, Any]:
-    """OpenAI's `response_format` as `Llama.create_completion` takes it. APIError for one that is not understood."""
-    kind = None if response_format is None else response_format.get("type")
-    if kind in (None, "text"):
-        return {}
-    schema: Any = {"type": "object"}
-    if kind == "json_schema":
-        schema = ((response_format or {}).get("json_schema") or {}).get("schema")
-    elif kind == "json_object":
-        schema = (response_format or {}).get("schema") or schema
-    else:
-        message = f"response_format: type {kind!r} is not known: use text, json_object or json_schema"
-        raise APIError(400, message, param="response_format")
-    try:
-        return {"grammar": LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)}
-    except Exception as error:  # the converter raises errors of many kinds
-        message = f"response_format: no grammar can be made of this schema: {error!r}"
-        raise APIError(400, message, param="response_format") from None

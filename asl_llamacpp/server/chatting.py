@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,25 +19,32 @@ from .progress import PromptProgress
 LEAST_LOGPROB = -9999.0
 """OpenAI's, for what is as good as impossible."""
 
-Call = Callable[..., Any]
-"""`Llama.create_completion` or `Llama.create_chat_completion`, with everything but `stream`."""
+Kind = Literal["chat", "text"]
 
 
-def complete(desk: Desk, job: Job, call: Call, stream: bool, metrics: Metrics) -> dict[str, Any]:
-    """The response; of a stream, whose other chunks are emitted, the last chunk."""
+def complete(
+    desk: Desk, job: Job, kind: Kind, arguments: dict[str, Any], stream: bool, metrics: Metrics
+) -> dict[str, Any]:
+    """The response; of a stream, whose other chunks are emitted, the last chunk.
+
+    arguments  of `Llama.create_chat_completion` or `Llama.create_completion`, all but `stream`
+    """
+    metrics.waited(job.waited)
+    check_tokens(desk, arguments)
+    call: Any = desk.llm.create_chat_completion if kind == "chat" else desk.llm.create_completion
     llm, begin, n_prompts = desk.llm, time.perf_counter(), desk.llm.n_prompts
     desk.watch(job, PromptProgress(job, llm.kv_policy, None) if job.wants_progress else None)
     first = 0.0
     last: dict[str, Any] = {}
     try:
         if stream:
-            for chunk in _chunks(call(llm, stream=True)):
+            for chunk in _chunks(call(**arguments, stream=True)):
                 first = first or time.perf_counter()
                 if last:
                     job.emit("chunk", last)
                 last = _with_plain_logprobs(chunk)
         else:
-            last = _with_plain_logprobs(call(llm, stream=False))
+            last = _with_plain_logprobs(call(**arguments, stream=False))
     except Stopped:
         metrics.stopped()
         raise

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from fastapi import Request
 
-from ..policies import parse_policy
 from .asking import Answered
 from .desk import Desk
 from .errors import APIError
@@ -39,12 +38,6 @@ class House:
     @property
     def model_name(self) -> str:
         return self.model.path.stem
-
-    def check_policy(self, policy: str | None) -> None:
-        """APIError if a request wants another one than the model has."""
-        if policy is not None and parse_policy(policy) != parse_policy(self.model.policy):
-            message = f"the server runs with the policy {self.model.policy!r}: start another one for {policy!r}"
-            raise APIError(400, message, param="policy", code="other_policy")
 
     def check_logprobs(self) -> None:
         """APIError if the model was not opened for them."""

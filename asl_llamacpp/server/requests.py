@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .own_policy import check_policy
+from .settings import ModelSettings
+
 MOST_DOCUMENTS = 7
 """Documents of one question."""
 
@@ -41,6 +44,9 @@ class Sampling(BaseModel):
     stop: str | list[str] | None = Field(None, max_length=16)
     logit_bias: dict[str, float] | None = Field(None, max_length=1024)
     return_progress: bool = Field(False, description="Tell in the stream how far the prefill is.")
+    policy: Any = Field(None, description="As `kv_policy`.")
+    kv_policy: Any = Field(None, description="What is pruned: the server's own; another is refused.")
+    kv_budget: Any = Field(None, description="What the KV cache may hold: the server's own; another is refused.")
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +68,10 @@ class Sampling(BaseModel):
         if any(not text for text in ([stop] if isinstance(stop, str) else stop or [])):
             raise ValueError("an empty text would stop every answer at once")
         return stop
+
+    def check_policy(self, model: ModelSettings) -> None:
+        """APIError for a policy or a budget that are not the server's."""
+        check_policy(model, policy=self.policy, kv_policy=self.kv_policy, kv_budget=self.kv_budget)
 
     def sampling(self) -> dict[str, Any]:
         """As `Llama.create_completion` takes it: only what was given."""
@@ -90,7 +100,6 @@ class ChatRequest(Sampling):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     documents: list[str] = Field([], max_length=MOST_DOCUMENTS, description="Ids of documents to answer from.")
     only_from_document: bool = Field(False, description="Answer only from the documents, else say so.")
-    policy: str | None = Field(None, description="What to prune; the server's own, unless it can be changed.")
 
     @property
     def longest(self) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import openai
 import pytest
+from llama_fixtures import PRUNE
 from served import TEXT, Served, served
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -121,6 +123,51 @@ def test_bad_input_names_what_is_wrong(client: openai.OpenAI, fields: dict[str, 
         client.chat.completions.create(**{"model": "any", "messages": say("Hi"), "max_tokens": 2, **fields})
     assert error.value.param == param and error.value.type == "invalid_request_error"
     assert client.chat.completions.create(model="any", messages=say("Hi"), max_tokens=1).choices
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("policy", "full"),
+        ("kv_policy", "asl:layer=15,select_k=64,window=16"),
+        ("kv_policy", "nothing of the kind"),
+        ("kv_policy", 7),
+        ("kv_budget", "2GiB"),
+        ("kv_budget", 0.5),
+        ("kv_budget", ["much"]),
+    ],
+)
+def test_another_policy_is_refused_with_the_servers_own(client: openai.OpenAI, name: str, value: object) -> None:
+    asked: dict[str, object] = {"model": "any", "max_tokens": 1, "extra_body": {name: value}}
+    for create in (
+        lambda: client.chat.completions.create(messages=say("Hi"), **asked),
+        lambda: client.completions.create(prompt="Hi", **asked),
+    ):
+        with pytest.raises(openai.BadRequestError, match=re.escape(f"kv_policy='{PRUNE}' and no kv_budget")) as error:
+            create()
+        assert (error.value.param, error.value.code) == (name, "other_policy")
+        assert error.value.type == "invalid_request_error"
+
+
+def test_the_servers_own_policy_may_be_named(client: openai.OpenAI) -> None:
+    own = {"kv_policy": "ASL:window=16,layer=14,select_k=64", "kv_budget": None}
+    assert client.chat.completions.create(model="any", messages=say("Hi"), max_tokens=1, extra_body=own).choices
+
+
+@pytest.mark.parametrize(
+    ("form", "match"),
+    [
+        ({"type": "yaml"}, "one of text, json_object, json_schema"),
+        ({"type": "json_schema", "json_schema": {"name": "n"}}, "a json_schema is"),
+        ({"type": "json_schema", "json_schema": {"name": "n", "schema": {"$ref": "#/no"}}}, "cannot be made a grammar"),
+    ],
+)
+def test_a_form_that_is_not_understood_is_refused_as_by_the_library(
+    client: openai.OpenAI, form: object, match: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=match) as error:
+        client.chat.completions.create(model="any", messages=say("Hi"), max_tokens=1, response_format=form)
+    assert error.value.param == "response_format"
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers(client: openai.OpenAI) -> None:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from ..asking import Answered, Question, ask, grammar
+from ..answer_format import grammar
+from ..asking import Answered, Question, ask
 from ..chatting import check_tokens, complete
 from ..conversation import conversation, message_text
 from ..desk import Desk
@@ -26,7 +27,7 @@ router = APIRouter()
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request, at: Annotated[House, Depends(house)]) -> Response:
     """The next message of a chat; with `documents`, an answer from them, with its evidence."""
-    at.check_policy(body.policy)
+    body.check_policy(at.model)
     wire = ChatWire(at.model_name, bool(body.stream_options and body.stream_options.include_usage))
     if body.documents:
         for document in body.documents:
@@ -34,7 +35,7 @@ async def chat_completions(body: ChatRequest, request: Request, at: Annotated[Ho
         question = await run_in_threadpool(_question, body, at)
         work: Any = partial(_ask, question=question, at=at)
     else:
-        work = partial(_complete, arguments=_arguments(body, at), stream=body.stream, at=at)
+        work = partial(complete, kind="chat", arguments=_arguments(body, at), stream=body.stream, metrics=at.metrics)
     job = Job(client_of(request, body.user), work, body.return_progress and body.stream)
     at.worker.submit(job)
     if body.stream:
@@ -47,16 +48,6 @@ def _ask(desk: Desk, job: Job, question: Question, at: House) -> Answered:
     at.metrics.waited(job.waited)
     check_tokens(desk, question.sampling)
     return ask(desk, job, question, at.metrics)
-
-
-def _complete(desk: Desk, job: Job, arguments: dict[str, Any], stream: bool, at: House) -> dict[str, Any]:
-    at.metrics.waited(job.waited)
-    check_tokens(desk, arguments)
-
-    def call(llm: Any, stream: bool) -> Any:
-        return llm.create_chat_completion(**arguments, stream=stream)
-
-    return complete(desk, job, call, stream, at.metrics)
 
 
 def _question(body: ChatRequest, at: House) -> Question:

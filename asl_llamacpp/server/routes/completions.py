@@ -11,8 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from .. import progress
-from ..chatting import check_tokens, complete
-from ..desk import Desk
+from ..chatting import complete
 from ..errors import APIError
 from ..house import House, client_of, house
 from ..job import Event, Job
@@ -25,6 +24,7 @@ router = APIRouter()
 @router.post("/v1/completions", response_model=None)
 async def completions(body: CompletionRequest, request: Request, at: Annotated[House, Depends(house)]) -> Response:
     """How a text goes on."""
+    body.check_policy(at.model)
     if body.logprobs is not None:
         at.check_logprobs()
     prompt = body.prompt
@@ -38,7 +38,7 @@ async def completions(body: CompletionRequest, request: Request, at: Annotated[H
     for name in ("suffix", "max_tokens", "logprobs", "echo"):
         if getattr(body, name) is not None:
             arguments[name] = getattr(body, name)
-    work = partial(_complete, arguments=arguments, stream=body.stream, at=at)
+    work = partial(complete, kind="text", arguments=arguments, stream=body.stream, metrics=at.metrics)
     job = Job(client_of(request, body.user), work, body.return_progress and body.stream)
     at.worker.submit(job)
     if body.stream:
@@ -46,16 +46,6 @@ async def completions(body: CompletionRequest, request: Request, at: Annotated[H
         wants_usage = bool(body.stream_options and body.stream_options.include_usage)
         return JobStream(at.worker, job, partial(_lines, head, wants_usage))
     return JSONResponse(await result_of(at.worker, job, request))
-
-
-def _complete(desk: Desk, job: Job, arguments: dict[str, Any], stream: bool, at: House) -> dict[str, Any]:
-    at.metrics.waited(job.waited)
-    check_tokens(desk, arguments)
-
-    def call(llm: Any, stream: bool) -> Any:
-        return llm.create_completion(**arguments, stream=stream)
-
-    return complete(desk, job, call, stream, at.metrics)
 
 
 def _lines(head: dict[str, Any], wants_usage: bool, event: Event) -> list[dict[str, Any]]:
