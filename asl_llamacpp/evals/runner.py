@@ -11,9 +11,10 @@ from ..engine.version import __version__
 from ..files.fingerprint import model_fingerprint
 from ..llama import models
 from .jobs import Job, answer_all
-from .lines import Line, append, key_of, repair
+from .lines import Line, answered, append, key_of, repair
 from .prompts import Prompts
 from .registry import expand, open_task
+from .summary import FULL
 from .variants import variants
 
 OnLine: TypeAlias = Callable[[Line, int, int], None]
@@ -33,6 +34,7 @@ def run(
     retry_errors: bool = False,
     on_line: OnLine | None = None,
     shared: bool = True,
+    answered_by_full: bool = False,
     **llama_options: Any,
 ) -> int:
     """Let `model` answer `n_samples` prompts of each task, length and seed under each policy; the number of new lines.
@@ -53,6 +55,8 @@ def run(
         on_line: called with each new line, its number and the number of all new ones.
         shared: all policies start from one prefill of a prompt, see `SharedLlama`: the same answers in a fraction of
             the time, and no seconds. A model that cannot be run layer by layer is evaluated the ordinary way.
+        answered_by_full: `full` goes first, and the others answer only the prompts that it answers entirely right. What
+            it cannot answer tells nothing of what pruning costs, and takes most of the time.
         llama_options: further arguments of `Llama`.
 
     Raises:
@@ -63,6 +67,8 @@ def run(
     compared = variants(policies, budgets)
     if n_samples < 1 or not (tasks and lengths and compared and seeds):
         raise ValueError("there is nothing to evaluate: give a task, a length, a policy, a seed and samples")
+    if answered_by_full and not any(variant.policy == FULL for variant in compared):
+        raise ValueError(f"the prompts that {FULL!r} answers are wanted: name it among the policies")
     done = {key_of(line) for line in repair(out) if not (retry_errors and "error" in line)}
     facts = {"model_name": path.name, "version": __version__}
     fingerprint = model_fingerprint(path)
@@ -77,14 +83,23 @@ def run(
             for task, seed, i in places
         ]
         jobs = [job for job in jobs if key_of(job.key) not in done]
+        rounds: list[list[Job]] = [jobs]
+        if answered_by_full:
+            by_full = [job for job in jobs if job.variant.policy == FULL]
+            rounds = [by_full, [job for job in jobs if job.variant.policy != FULL]]
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = 0
-        for job, line in answer_all(path, jobs, prompts.chat, shared, llama_options):
-            line = {**job.key, "family": job.task.family, **facts, **line}
-            append(out, line)
-            made += 1
-            if on_line is not None:
-                on_line(line, made, len(jobs))
+        made, n_jobs = 0, len(jobs)
+        for i, these in enumerate(rounds):
+            if i:
+                right = _answered_by_full(repair(out))
+                these = [job for job in these if _prompt_of(job.key) in right]
+                n_jobs = made + len(these)
+            for job, line in answer_all(path, these, prompts.chat, shared, llama_options):
+                line = {**job.key, "family": job.task.family, **facts, **line}
+                append(out, line)
+                made += 1
+                if on_line is not None:
+                    on_line(line, made, n_jobs)
     return made
 
 
@@ -92,3 +107,11 @@ def _check_lengths(lengths: Sequence[int], n_ctx_train: int) -> None:
     for length in lengths:
         if length < 1 or (n_ctx_train and length > n_ctx_train):
             raise ValueError(f"prompts of {length} tokens: the model was trained for 1 to {n_ctx_train}")
+
+
+def _answered_by_full(lines: Sequence[Line]) -> set[tuple[Any, ...]]:
+    return {_prompt_of(line) for line in answered(lines) if line["policy"] == FULL and line["score"] == 1}
+
+
+def _prompt_of(line: Line) -> tuple[Any, ...]:
+    return tuple(line[name] for name in ("model", "task", "length", "seed", "sample"))

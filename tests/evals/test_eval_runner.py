@@ -66,7 +66,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeLlama]:
 
 def small(model: Path, out: Path, **changed: Any) -> int:
     given: dict[str, Any] = {"n_samples": 2, "seeds": (0, 1), "budgets": ["1/4", "1/8"], "shared": False, **changed}
-    return run(model, ["niah_single_1", "passkey"], [300], ["full", "asl"], out, **given)
+    return run(model, ["niah_single_1", "passkey"], [300], given.pop("policies", ["full", "asl"]), out, **given)
 
 
 def test_every_variant_gets_the_same_prompts(smollm2_path: Path, tmp_path: Path, fake: type[FakeLlama]) -> None:
@@ -99,6 +99,35 @@ def test_goes_on_after_a_kill_and_repeats_nothing(smollm2_path: Path, tmp_path: 
     assert len(killed.read_text().splitlines()) == 24
     opened = len(fake.opened)
     assert small(smollm2_path, killed) == 0 and len(fake.opened) == opened
+
+
+def test_only_prompts_that_full_answers(smollm2_path: Path, tmp_path: Path, fake: type[FakeLlama]) -> None:
+    out, told = tmp_path / "run.jsonl", []
+    small(smollm2_path, out, policies=["full"])
+    lines = read_lines(out)
+    right = lines[::3]
+    out.write_text("")
+    for one in lines:
+        append(out, {**one, "score": 1.0 if one in right else 0.9})
+
+    def on_line(line: Any, done: int, total: int) -> None:
+        told.append((done, total))
+
+    assert small(smollm2_path, out, answered_by_full=True, on_line=on_line) == 6
+    assert told == [(i, 6) for i in range(1, 7)]
+
+    def place(one: Any) -> Any:
+        return one["task"], one["seed"], one["sample"]
+
+    asked = [one for one in read_lines(out) if one["policy"] != "full"]
+    assert sorted(map(place, asked)) == sorted(2 * [place(one) for one in right])
+    assert small(smollm2_path, out, answered_by_full=True) == 0
+
+
+def test_only_prompts_that_full_answers_need_full(smollm2_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name it among the policies"):
+        small(smollm2_path, tmp_path / "run.jsonl", policies=["asl"], answered_by_full=True)
+    assert not (tmp_path / "run.jsonl").exists()
 
 
 def test_failed_sample_is_a_line(smollm2_path: Path, tmp_path: Path, fake: type[FakeLlama]) -> None:

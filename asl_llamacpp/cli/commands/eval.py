@@ -62,6 +62,9 @@ def eval(
     separate: Annotated[
         bool, typer.Option("--separate", help="A prefill for each policy, to measure seconds; answers are the same.")
     ] = False,
+    answered: Annotated[
+        bool, typer.Option("--answered", help="Only prompts that full answers right: what pruning costs, in less time.")
+    ] = False,
     n_gpu_layers: GpuLayers = -1,
     threads: Threads = None,
     ubatch: Ubatch = BATCH,
@@ -106,6 +109,7 @@ def eval(
                 retry_errors=retry_errors,
                 on_line=on_line,
                 shared=not separate,
+                answered_by_full=answered,
                 **options,
             )
         _publish(read_lines(out / LINES), out)
