@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
@@ -16,19 +17,19 @@ import numpy as np
 
 from ..files.fingerprint import model_fingerprint
 from ..llama import models
-from ..llama.opening import CONTEXT_STEP
 from ..policies import ASL, AllHeads, Full
 from ..selection.arrays import Floats, Ints
 from ..selection.ranks import rank, selected_positions
-from ..selection.rule import Selector
+from ..selection.rule import Decision, Selector
 from ..selection.scores import token_scores
+from .asking import asking
 from .forced import ForcedSelection
 from .lines import Line, append, key_of, repair
-from .prompts import Prompts
+from .racing import EVERYTHING, Race
 from .recorded import RecordedPrompt
-from .registry import expand, open_task
+from .registry import expand
 from .sample import Sample, Task
-from .shared import SharedLlama, open_shared
+from .shared import SharedLlama
 from .signals import COMBINED, Series, signals, variances
 from .ways import Choosing
 
@@ -52,40 +53,44 @@ def run_ablation(
     windows: Sequence[int] = WINDOWS,
     kernels: Sequence[int] = KERNELS,
     enough: int | None = None,
+    race: Race = EVERYTHING,
     on_line: OnLine | None = None,
     **llama_options: Any,
 ) -> int:
     """Try every layer on `n_samples` prompts of each task and seed; one line of `out` for each, the number of new ones.
 
     Lines that are there are not repeated. The tasks take turns, so that a run that is stopped has some of each.
-    `enough`: end with so many prompts that the model answers rightly. `ways`, `windows`, `kernels`: see `try_layers`.
+    `enough`: end with so many prompts that the model answers rightly. `race`: end when it is settled, too; it says what
+    each prompt is tried with, and is told the lines, also those that are there. `ways`, `windows`, `kernels`: see
+    `try_layers`.
     """
     path, out = models.find_model(model), Path(out)
     name = {"model": model_fingerprint(path), "model_name": path.name, "policy": POLICY, "budget": None}
     before = own(repair(out), name["model"], length)
     done = {key_of(line) for line in before}
     usable = sum("budgets" in line for line in before)
+    for line in before:
+        race.add(line)
     out.parent.mkdir(parents=True, exist_ok=True)
     shares, made = [Fraction(budget) for budget in budgets], 0
-    with Prompts(path) as prompts:
-        opened = [open_task(task, prompts) for task in expand(tasks)]
-        longest = max(task.max_tokens for task in opened)
-        options = {"n_ctx": -(-(length + longest) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True, **llama_options}
-        with open_shared(path, **options) as llm:
-            for sample, seed, task in ((i, seed, task) for i in range(n_samples) for seed in seeds for task in opened):
-                if enough is not None and usable >= enough:
-                    break
-                key = {**name, "task": task.name, "length": length, "sample": sample, "seed": seed}
-                if key_of(key) in done:
-                    continue
-                try:
-                    line = try_layers(llm, task, task.make(length, (seed, sample)), shares, ways, windows, kernels)
-                except Exception as error:
-                    line = {"error": f"{type(error).__name__}: {error}"}
-                append(out, rounded({**key, **line}))
-                made, usable = made + 1, usable + ("budgets" in line)
-                if on_line is not None:
-                    on_line({**key, **line})
+    with asking(path, expand(tasks), length, **llama_options) as (llm, opened):
+        for sample, seed, task in ((i, seed, task) for i in range(n_samples) for seed in seeds for task in opened):
+            if (enough is not None and usable >= enough) or race.settled:
+                break
+            key = {**name, "task": task.name, "length": length, "sample": sample, "seed": seed}
+            if key_of(key) in done:
+                continue
+            try:
+                made_of = task.make(length, (seed, sample))
+                line = try_layers(llm, task, made_of, shares, ways, windows, kernels, race)
+            except Exception as error:
+                line = {"error": f"{type(error).__name__}: {error}"}
+            line = rounded({**key, **line})
+            append(out, line)
+            made, usable = made + 1, usable + ("budgets" in line)
+            race.add(line)
+            if on_line is not None:
+                on_line(line)
     return made
 
 
@@ -111,11 +116,13 @@ def try_layers(
     ways: Sequence[str] = tuple(COMBINED),
     windows: Sequence[int] = WINDOWS,
     kernels: Sequence[int] = KERNELS,
+    race: Race = EVERYTHING,
 ) -> Line:
     """The line of one prompt; "skipped" says why there is nothing in it.
 
     ways              of choosing, names as `way_named` takes them, "sum" among them
     windows, kernels  tried beside the default ones, where the paper's rule selects
+    race              what to try; the layer of the paper's rule, and its l_max, are tried in any case
     """
     prompt = llm.record(sample.tokens, max((*windows, ASL().window)))
     answer = right_answer(llm, task, sample)
@@ -135,14 +142,19 @@ def try_layers(
     }  # fmt: skip
     kept = {share: max(policy.window + 1, math.floor(share * len(sample.tokens))) for share in budgets}
     tried: dict[Fraction, dict[str, dict[str, Any]]] = {share: {how: {} for how in ways} for share in budgets}
+    papers = {share: _paper_layers(prompt, policy, kept[share]) for share in budgets}
     for layer in range(first_layer(prompt, policy), n_layer - 1):  # a layer at a time: its state is put back only once
         for how in ways:
             if how != "sum" and layer < policy.l_min:
                 continue
             if not choosing.has(how, layer):
                 continue
+            wanted = race.wants(how, layer)
+            shares = [share for share in budgets if wanted or (how == "sum" and layer in papers[share])]
+            if not shares:
+                continue
             scores = choosing.scores(how, layer)
-            for share in budgets:
+            for share in shares:
                 found = _forced(forced, sample, layer, choosing.positions(how, scores, kept[share]))
                 tried[share][how][str(layer)] = found
     for share in budgets:
@@ -156,6 +168,19 @@ def first_layer(prompt: RecordedPrompt, policy: ASL) -> int:
     """The first layer that is tried: a little before L_min, where the rule begins, if there are scores."""
     assert isinstance(policy.l_min, int)
     return max(policy.l_min - 2, prompt.scored[0])
+
+
+def _paper_layers(prompt: RecordedPrompt, policy: ASL, select_k: int) -> tuple[int | None, ...]:
+    """Where the paper's rule selects, and its l_max."""
+    decision = _decision(prompt, replace(policy, select_k=select_k))
+    return None if decision is None else decision.layer, policy.latest_layer
+
+
+def _decision(prompt: RecordedPrompt, rule: ASL) -> Decision | None:
+    """Of a resolved rule."""
+    selector = Selector(rule, len(prompt.tokens), prompt.scored)
+    sums = prompt.window_sums(rule.window)
+    return next(filter(None, (selector.observe(il, layer) for il, layer in enumerate(sums))), None)
 
 
 def right_answer(llm: SharedLlama, task: Task, sample: Sample) -> list[int] | None:
@@ -218,9 +243,7 @@ def _settings(
         if select_k <= window:
             continue
         rule = ASL(window=window, kernel=kernel, select_k=select_k).resolve(prompt.n_layer)
-        selector = Selector(rule, len(sample.tokens), prompt.scored)
-        sums = prompt.window_sums(window)
-        decision = next(filter(None, (selector.observe(il, layer) for il, layer in enumerate(sums))), None)
+        decision = _decision(prompt, rule)
         if decision is not None:
             found[name] = [
                 decision.layer, *_try(forced, sample, decision.layer, decision.scores, select_k, window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,8 +19,10 @@ from .ablation import OnLine, own, run_ablation
 from .ablation_rules import tried
 from .calibration_fit import Outcomes, Trials, fit, fit_layer, paper
 from .head_search import Judged
+from .kept_recordings import NOT_KEPT, KeptRecordings
 from .lines import Line, read_lines
-from .ways import SENTENCES, of_heads
+from .racing import Racing
+from .ways import SENTENCES, SENTENCES_MAX, of_heads
 
 TASKS = (
     *("niah_single_1", "niah_single_2", "niah_multikey_1", "niah_single_3", "passkey", "number_string"),
@@ -29,8 +31,8 @@ TASKS = (
 BUDGETS = ("1/4", "1/8")
 SEED = 1_000_000
 """Of the prompts: one that no evaluation uses, so that it judges a calibration on other prompts."""
-WAYS = ("sum", "max4", SENTENCES)
-"""Of choosing, see `way_named`; the chosen heads come to them. "max" alone and "sum4" gain less."""
+WAYS = ("sum", SENTENCES, SENTENCES_MAX)
+"""Of choosing, see `way_named`: the paper's, and two in sentences; the chosen heads come to them."""
 HEAD_PROMPTS = 12
 """That heads are chosen by; as many real questions, if there are some."""
 LEAST = 6
@@ -88,16 +90,33 @@ class HeadsFound:
         return {"chosen": self.way.split()[1], **({"data": self.data} if self.data else {}), "kept": kinds}
 
 
-def find_heads(model: str | Path, *, length: int, data: Path | None = None, **llama_options: Any) -> HeadsFound | None:
+def find_heads(
+    model: str | Path,
+    *,
+    length: int,
+    data: Path | None = None,
+    recordings: KeptRecordings = NOT_KEPT,
+    on_prompt: Callable[[str], object] = lambda task: None,
+    **llama_options: Any,
+) -> HeadsFound | None:
     """The heads that look answers up in generated prompts, and in the questions of `data`, a file in SQuAD's form.
 
-    None where the model's layers give no scores that would tell. Errors as `head_search.search`.
+    None where the model's layers give no scores that would tell. `recordings`, `on_prompt` and errors as
+    `head_search.search`.
     """
-    prompts = head_search.search(find_model(model), length, head_search.TASKS, data, HEAD_PROMPTS, **llama_options)
+    prompts = head_search.search(
+        find_model(model), length, head_search.TASKS, data, HEAD_PROMPTS,
+        recordings=recordings, on_prompt=on_prompt, **llama_options,
+    )  # fmt: skip
     if not prompts:
         return None
     chosen = head_search.choose(prompts)
     return HeadsFound(chosen, tuple(head_search.judge(prompts, chosen)), None if data is None else data.name)
+
+
+def n_head_prompts(data: Path | None) -> int:
+    """Prompts that `find_heads` runs."""
+    return HEAD_PROMPTS if data is None else 2 * HEAD_PROMPTS
 
 
 def _told(found: Outcomes) -> dict[str, Any]:
@@ -116,9 +135,11 @@ def measure(
     on_line: OnLine | None = None,
     **llama_options: Any,
 ) -> list[Line]:
-    """Try every layer on `n_prompts` prompts of `length` tokens that the model answers rightly; their lines in `out`.
+    """Try layers on up to `n_prompts` prompts of `length` tokens that the model answers rightly; their lines in `out`.
 
-    Tasks take turns. `heads` are tried too, beside `WAYS`. Lines of the same model and length that are there count.
+    Tasks take turns. `heads` are tried too, beside `WAYS`. What is hopeless after a few prompts is not tried on the
+    others, and it ends when they would tell nothing new: see `Racing`. Lines of the same model and length that are
+    there count.
 
     Raises:
         ValueError: the model has too few layers.
@@ -131,6 +152,7 @@ def measure(
     per_task = -(-TRIES * n_prompts // len(tasks))
     ways = (*WAYS, heads.way) if heads is not None else WAYS
     limits: dict[str, Any] = {"budgets": BUDGETS, "ways": ways, "windows": (), "kernels": (), "enough": n_prompts}
+    limits["race"] = Racing(n_layer)
 
     def checked(line: Line) -> None:
         if "error" in line:
@@ -142,6 +164,14 @@ def measure(
         path, tasks, length, out, n_samples=per_task, seeds=(SEED,), on_line=checked, **limits, **llama_options
     )  # fmt: skip
     return own(read_lines(out), model_fingerprint(path), length)
+
+
+def settled(lines: Sequence[Line]) -> bool:
+    """Whether these lines, of one model, leave nothing open that further prompts would decide."""
+    race = Racing(max(line.get("n_layer", 0) for line in lines))
+    for line in lines:
+        race.add(line)
+    return race.settled
 
 
 def find(lines: Sequence[Line], heads: HeadsFound | None = None) -> Found:

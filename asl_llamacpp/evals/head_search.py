@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..documents.chat_prompt import document_tokens, frame
 from ..engine.kinds import EACH_HEAD
-from ..llama.opening import CONTEXT_STEP
 from ..policies import ASL
-from ..selection.arrays import Floats, Ints
+from ..selection.arrays import Floats
 from ..selection.contrast import less, neutral_scores
 from ..selection.heads import by_layer
 from ..selection.parameters import ChosenHeads, Heads
 from ..selection.scores import pool
 from ..selection.unit_scores import selected_units
 from ..selection.units import unit_starts
-from .prompts import Prompts
-from .registry import open_task
-from .sample import Sample
-from .shared import SharedLlama, open_shared
+from .asking import asking
+from .kept_recordings import NOT_KEPT, KeptRecordings, Recorded
+from .sample import Sample, Task
+from .shared import SharedLlama
 
 TASKS = ("niah_single_2", "paraphrase", "kv_retrieval", "two_hop", "niah_multikey_1", "list_items")
 QUESTIONS = "qa_1"
@@ -35,28 +34,6 @@ DEEPEST = 0.6
 """Share of the layers up to which heads are looked for: the deepest of them is the earliest layer to select at."""
 KEPT = 8
 """One of so many tokens is kept where heads are judged."""
-
-
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """One prompt.
-
-    added    float16 [n_layer, n_head, n - window], by layer up to `DEEPEST`: each head's contrast, averaged over the
-             kernel, the sinks' scores as they are; 0 where a layer gives none
-    answer   positions of the answer's tokens
-    """
-
-    task: str
-    added: NDArray[np.float16]
-    answer: NDArray[np.int64]
-    starts: Ints
-    n_tokens: int
-
-    @property
-    def mass(self) -> NDArray[np.float64]:
-        """What each head adds to an answer's token, mean: [n_layer, n_head]."""
-        found: NDArray[np.float64] = self.added[:, :, self.answer].astype(np.float64).mean(axis=2)
-        return found
 
 
 def record(shared: SharedLlama, task: str, sample: Sample) -> Recorded | None:
@@ -148,34 +125,46 @@ def judge(prompts: Sequence[Recorded], heads: ChosenHeads) -> list[Judged]:
 
 
 def search(
-    model: str | Path, length: int, tasks: Sequence[str], data: Path | None, n_prompts: int, **llama_options: Any
+    model: str | Path,
+    length: int,
+    tasks: Sequence[str],
+    data: Path | None,
+    n_prompts: int,
+    *,
+    recordings: KeptRecordings = NOT_KEPT,
+    on_prompt: Callable[[str], object] = lambda task: None,
+    **llama_options: Any,
 ) -> list[Recorded]:
     """Prompts of `length` tokens, `n_prompts` in all, the tasks taking turns; as many real questions from `data`.
 
-    data  a file in SQuAD's JSON form
+    data        a file in SQuAD's JSON form
+    recordings  of an earlier run of the same model, length and data, which are not made again
+    on_prompt   is told the task of each prompt, once it has run
 
     Raises:
         ValueError, FileNotFoundError: `data` is not there, or is not such a file, or none of its questions fits.
     """
     found: list[Recorded] = []
-    with Prompts(model) as prompts:
-        opened = [open_task(task, prompts) for task in tasks]
-        turns = [(opened[i % len(opened)], (SEED, i)) for i in range(n_prompts)]
-        if data is not None:
-            asked = open_task(QUESTIONS, prompts, {QUESTIONS: data})
-            turns += [(asked, (SEED, i)) for i in range(n_prompts)]
-        options = {"n_ctx": -(-(length + CONTEXT_STEP) // CONTEXT_STEP) * CONTEXT_STEP, "flash_attn": True}
-        with open_shared(model, **{**options, **llama_options}) as shared:
-            for task, seed in turns:
-                try:
-                    sample = task.make(length, seed)
-                except ValueError:
-                    if task.name != QUESTIONS:
-                        raise
-                    continue  # a real paragraph may be longer than the prompt
-                prompt = record(shared, task.name, sample)
-                if prompt is not None:
-                    found.append(prompt)
+    names, files = (tasks, None) if data is None else ([*tasks, QUESTIONS], {QUESTIONS: data})
+    with asking(model, names, length, files, **llama_options) as (shared, opened):
+        generated = opened[: len(tasks)]
+        turns = [(generated[i % len(generated)], i) for i in range(n_prompts)]
+        turns += [(asked, i) for asked in opened[len(tasks) :] for i in range(n_prompts)]
+        for task, number in turns:
+            prompt = recordings.get(task.name, number, partial(_recorded, shared, task, length, number))
+            if prompt is not None:
+                found.append(prompt)
+            on_prompt(task.name)
     if data is not None and not any(prompt.task == QUESTIONS for prompt in found):
         raise ValueError(f"no question of {data.name} fits a prompt of {length} tokens: give a larger --length")
     return found
+
+
+def _recorded(shared: SharedLlama, task: Task, length: int, number: int) -> Recorded | None:
+    try:
+        sample = task.make(length, (SEED, number))
+    except ValueError:
+        if task.name != QUESTIONS:
+            raise
+        return None  # a real paragraph may be longer than the prompt
+    return record(shared, task.name, sample)

@@ -18,6 +18,8 @@ from .signals import COMBINED, combined
 
 SENTENCES = "sentences"
 """The paper's scores, less a neutral turn's, in sentences."""
+SENTENCES_MAX = "sentences, max4"
+"""Each token's maximum over heads and 4 layers, less a neutral turn's, in sentences."""
 _HEADS = "heads "
 
 
@@ -34,11 +36,12 @@ PAPERS = Way("sum", 1, "tokens", False)
 
 
 def way_named(name: str) -> Way:
-    """One of `COMBINED`, `SENTENCES`, or what `of_heads` has named."""
+    """One of `COMBINED`, `SENTENCES`, `SENTENCES_MAX`, or what `of_heads` has named."""
     if name in COMBINED:
         return Way(*COMBINED[name], "tokens", False)
-    heads: Heads = "sum" if name == SENTENCES else _heads(name)
-    return Way(heads, 1, "sentences", True)
+    if name in (SENTENCES, SENTENCES_MAX):
+        return Way(*COMBINED["sum" if name == SENTENCES else "max4"], "sentences", True)
+    return Way(_heads(name), 1, "sentences", True)
 
 
 def _heads(name: str) -> Heads:
@@ -86,9 +89,9 @@ class Choosing:
         """Of the past tokens, float32 [n - window], for a selection after `layer`."""
         if name in COMBINED:
             return combined(self.sums[: layer + 1], self.window, self.kernel, name)
-        heads = way_named(name).heads
+        heads, n_layers, *_ = way_named(name)
         before = [il for il in self.prompt.scored if il <= layer]
-        layers = before[-1:] if isinstance(heads, str) else [il for il in by_layer(heads) if il <= layer]
+        layers = before[-n_layers:] if isinstance(heads, str) else [il for il in by_layer(heads) if il <= layer]
         found: Floats = np.max([self._added(heads, il) for il in layers], axis=0)
         return found
 

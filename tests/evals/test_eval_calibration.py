@@ -140,7 +140,8 @@ def test_lines_of_others_do_not_count(smollm2_path: Path, tmp_path: Path, monkey
 
     def fake(llm: Any, task: Any, *rest: Any) -> dict[str, Any]:
         tried.append(task.name)
-        return {"error": "so"} if len(tried) == 3 else {"budgets": {}}
+        found = {"1/4": {"tried": {"sum": {"15": [0.0, True, None]}}}}
+        return {"error": "so"} if len(tried) == 3 else {"budgets": found, "full": [0.0, True], "n_answer": 1}
 
     monkeypatch.setattr(ablation, "try_layers", fake)
     how: dict[str, Any] = {"n_prompts": 4, "length": 256, "tasks": ["passkey"]}

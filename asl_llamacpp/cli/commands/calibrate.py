@@ -10,10 +10,12 @@ from typing import Annotated
 import platformdirs
 import typer
 
+from ...engine.version import __version__
 from ...evals import calibrate as calibrating
 from ...evals.ablation import own
 from ...evals.calibrate import HeadsFound
 from ...evals.calibration_fit import Outcomes
+from ...evals.kept_recordings import KeptRecordings
 from ...evals.lines import Line, read_lines
 from ...files import calibration
 from ...files.fingerprint import model_fingerprint
@@ -53,10 +55,14 @@ def calibrate(
             raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent} to write to")
         options = llama_options(n_gpu_layers, threads, ubatch)
         with counting_bar(not quiet) as bar:
-            shown = bar.add_task("heads that look answers up", total=prompts)
-            heads = calibrating.find_heads(path, length=length, data=data, **options)
+            looking = bar.add_task("heads that look answers up", total=calibrating.n_head_prompts(data))
+            recordings = KeptRecordings(_kept(path, length, "heads", _content(data)))
+            heads = calibrating.find_heads(
+                path, length=length, data=data, recordings=recordings,
+                on_prompt=lambda task: bar.advance(looking), **options,
+            )  # fmt: skip
             file = _lines_file(path, length, heads) if lines is None else lines
-            bar.update(shown, description="loading", completed=_n_known(file, path, length))
+            shown = bar.add_task("loading", total=prompts, completed=_n_known(file, path, length))
 
             def on_line(line: Line) -> None:
                 what = "answered" if "budgets" in line else "not answered, left out"
@@ -67,10 +73,12 @@ def calibrate(
             )
         found = calibrating.find(measured, heads)
         written = calibration.write(path, found.best.policy, found.facts, target)
+        recordings.remove()
         if lines is None:
             file.unlink(missing_ok=True)
         n = sum(found.tasks.values())
-        few = f"; {prompts} were wanted, but the model answers no more rightly" if n < prompts else ""
+        why = "more would tell nothing new" if calibrating.settled(measured) else "the model answers no more rightly"
+        few = f"; {prompts} were wanted, but {why}" if n < prompts else ""
         typer.echo(f"on the {n} prompts that the constants were chosen by{few}:")
         rows = ("calibrated", found.best), ("paper's constants", found.paper), ("best fixed layer", found.layer)
         for name, outcomes in rows:
@@ -99,10 +107,20 @@ def _of_heads(heads: HeadsFound) -> list[str]:
 
 def _lines_file(model: Path, length: int, heads: HeadsFound | None) -> Path:
     """Where measurements are kept until there is a calibration, so that a run that was stopped goes on."""
+    ways = "; ".join([*calibrating.WAYS, *([] if heads is None else [heads.way])])
+    return _kept(model, length, "lines", ways.encode()).with_suffix(".jsonl")
+
+
+def _kept(model: Path, length: int, what: str, settings: bytes) -> Path:
+    """A path in the user's cache, for a calibration of `model` with these settings by this version."""
     folder = platformdirs.user_cache_path("asl_llamacpp", appauthor=False)
     folder.mkdir(parents=True, exist_ok=True)
-    tried = "" if heads is None else f"-{zlib.crc32(heads.way.encode()):08x}"
-    return folder / f"calibrate-{model_fingerprint(model)}-{length}{tried}.jsonl"
+    mark = zlib.crc32(f"{__version__} {length} ".encode() + settings)
+    return folder / f"calibrate-{model_fingerprint(model)}-{what}-{mark:08x}"
+
+
+def _content(data: Path | None) -> bytes:
+    return data.read_bytes() if data is not None and data.is_file() else b""  # else it is refused later
 
 
 def _n_known(file: Path, model: Path, length: int) -> int:
