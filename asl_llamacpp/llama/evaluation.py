@@ -119,7 +119,7 @@ class PrunedEvaluation(GuardedGeneration):
 
     def _eval_whole(self, tokens: Sequence[int]) -> None:
         """The parent's evaluation of a prompt, with progress and a report."""
-        start = time.perf_counter()
+        start, n_past = time.perf_counter(), self.n_tokens
         self.n_prompts += 1
         if self.pruned_cache is None:
             check_prompt(self.n_tokens + len(tokens), self._budget)
@@ -133,7 +133,7 @@ class PrunedEvaluation(GuardedGeneration):
             if self.on_progress is not None:
                 self.on_progress(Progress(n_layer * i // len(tokens), n_layer, i, len(tokens), "full"))
             super().eval(tokens[i : i + self.n_batch])
-        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self._policy, self.n_tokens)
+        self.last_prefill = whole_report(self._engine, self._ctx.ctx, self._policy, self.n_tokens, n_past)
         self.last_prefill.seconds = {"total": time.perf_counter() - start}
         self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
 

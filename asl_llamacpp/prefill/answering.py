@@ -55,7 +55,7 @@ def answering(
     finally:
         engine.progress = None
     report = describe(engine, policy, len(tokens), full_cells)
-    report.selected = chosen
+    report.selected, report.run = chosen, [len(chosen)] * n_layer
     report.position_shift = len(tokens) - len(chosen) if compact else 0
     report.seconds = {"answering": time.perf_counter() - start}
     return report

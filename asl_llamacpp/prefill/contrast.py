@@ -52,10 +52,12 @@ class Contrasting:
         """Whether anything runs beside the prompt: not if all is there that may be `wanted`, by layer."""
         return any(self.contrast.key(il, want, self.kernel) not in self.contrast.found for il, want in wanted)
 
-    def begin(self, wanted: Iterable[tuple[int, Reduction]]) -> None:
-        """After `Engine.begin` or `Engine.resume`; `wanted`: all that may be looked at, by layer."""
-        if self.runs(wanted):
+    def begin(self, wanted: Iterable[tuple[int, Reduction]]) -> bool:
+        """After `Engine.begin` or `Engine.resume`: whether it runs. `wanted`: all that may be looked at, by layer."""
+        runs = self.runs(wanted)
+        if runs:
             self.engine.contrast(self.contrast.n_seen, self.contrast.tokens)
+        return runs
 
     def look(self, il: int, asked: Reduction, want: Reduction) -> Floats:
         """The neutral scores at layer `il` of the last run, which was `asked` for its scores: float32 [n_seen]."""

@@ -13,17 +13,19 @@ from ..policies import Policy
 from .report import PrefillReport
 
 
-def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int) -> PrefillReport:
-    """The report of a prompt that was evaluated as a whole by `ctx`, a ctypes llama_context_p."""
+def whole_report(engine: Engine | None, ctx: Any, policy: Policy, n_prompt: int, n_past: int = 0) -> PrefillReport:
+    """The report of a prompt that was evaluated as a whole by `ctx`, a ctypes llama_context_p, which had `n_past`."""
     if engine is not None:
         report = describe(engine, policy, n_prompt)
         if policy.size is not None:
             report.reason = f"the prompt's {n_prompt} tokens fit {policy.size}={getattr(policy, policy.size)}"
-        return report
-    n_layer = llama_cpp.llama_model_n_layer(llama_cpp.llama_get_model(ctx))
-    size = kv_bytes(ctx)
-    report = PrefillReport(str(policy), n_prompt, n_layer, reason="the policy keeps everything")
-    report.kv_bytes = report.kv_bytes_full = report.peak_kv_bytes = size
+    else:
+        n_layer = llama_cpp.llama_model_n_layer(llama_cpp.llama_get_model(ctx))
+        size = kv_bytes(ctx)
+        report = PrefillReport(str(policy), n_prompt, n_layer, reason="the policy keeps everything")
+        report.kv_bytes = report.kv_bytes_full = report.peak_kv_bytes = size
+    report.reused, report.reused_layers = n_past, report.n_layer if n_past else 0
+    report.run = [n_prompt - n_past] * report.n_layer
     return report
 
 

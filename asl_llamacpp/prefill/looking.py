@@ -42,6 +42,8 @@ class Looking:
     ) -> None:
         self.engine, self.policy, self.selector, self.scored = engine, policy, selector, scored
         self.window, self.shown, self.contrasting = window, shown, contrasting
+        self.n_beside = 0
+        """Tokens of a turn that asks nothing that run beside the prompt."""
 
     def start(self, n: int) -> int:
         """How many of `n` known tokens the prompt may start from: what runs beside it begins behind them."""
@@ -51,8 +53,8 @@ class Looking:
 
     def begin(self) -> None:
         """After `Engine.begin` or `Engine.resume`."""
-        if self.contrasting is not None:
-            self.contrasting.begin(self._neutral_wanted())
+        if self.contrasting is not None and self.contrasting.begin(self._neutral_wanted()):
+            self.n_beside = len(self.contrasting.contrast.tokens)
 
     def wanted(self, il: int, shallow: bool) -> Reduction | None:
         """What of a scored layer's window scores is wanted; `shallow`: all tokens run through it."""

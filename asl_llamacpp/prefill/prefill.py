@@ -63,11 +63,12 @@ class _Prefill:
         self.full_cells = 0  # cells allocated for a layer that ran on the whole prompt
         self.il = 0
         self.n_run = len(tokens)  # tokens that the next layer runs on
+        self.run_by_layer = [0] * len(self.layers)  # tokens, so far
         self.pruned_after: int | None = None
         self.positions: Ints | None = None  # those that went on, in the end
         products = self.selector.prunes and self.selector.reduction(0).products
         shown = None
-        if document.watch is not None and scored:
+        if document.watch and scored:
             shown = Shown(self.resolved, scored, document.watch, self.window, products)
         contrasting = None
         if contrast is not None and (self.selector.prunes or shown is not None):
@@ -140,6 +141,9 @@ class _Prefill:
             if begin < self.known_layers and self.known.state is not None:
                 self.known.state.put(self.engine, begin, self.known.n)
             self.engine.run(begin, end, wanted)
+        for il in range(begin, end):
+            known = self.known.n if il < self.known_layers else 0
+            self.run_by_layer[il] += self.n_run - known + (self.looking.n_beside if self.phase == "shallow" else 0)
         self.il = end
         if self.phase == "shallow" and not self.layers[begin].is_swa:
             self.full_cells = max(self.full_cells, self.engine.layer(begin).n_cells_max)
@@ -305,6 +309,7 @@ def prefill(
     report.peak_kv_bytes = max(report.peak_kv_bytes, state.peak_bytes)
     report.keep, report.host_bytes = keep, state.keeping.host_bytes
     report.reused, report.reused_layers = state.known.n, state.known.il
+    report.run = state.run_by_layer
     report.reason = state.selector.reason
     report.relative_variance = dict(state.selector.relative_variance)
     report.seconds = state.seconds

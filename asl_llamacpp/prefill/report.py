@@ -52,16 +52,19 @@ class PrefillReport:
                        was selected. Not part of `to_dict`
     scores_layer       the layer whose scores decided: the selection layer, or one before it if a document had run on
     shown              float32 [n_prompt - window], what a document's passages are ranked by: the window's attention,
-                       summed over the heads of shown_layer, or over the chosen ones up to it; None: not a document, or
-                       no layer gives scores. Not part of `to_dict`
-    shown_layer        the (deepest) layer of these
-    contrasted         a turn that asks nothing was subtracted from them
+                       summed over the heads of shown_layer and some layers before it, or over the chosen ones up to
+                       it; None: not a document, or no layer gives scores. Not part of `to_dict`
+    shown_layer        the deepest layer of these
+    contrasted         twice what a turn that asks nothing looks at was subtracted from them
     relative_variance  V_l / V_ref by layer, as far as the rule was evaluated (arXiv 2601.07667)
     tau                threshold on it; None if the policy has none
     keep               KV cells that each layer and KV head was compressed to, if it had more; None: no compression
     limit_bytes        what `kv_budget` allows `kv_bytes` to be; None: nothing was said in bytes
     reused             tokens of the prompt whose state was there: of a document, or from an earlier prompt
-    reused_layers      layers that these had run through; of a completed document all of them
+    reused_layers      layers that these had run through; of a completed document all of them. Deeper layers ran on
+                       them again, as far as they were selected
+    run                tokens that each layer was run on, both passes together, a turn that asks nothing included:
+                       what the prefill cost, [n_layer]
     position_shift     a second pass put the selected tokens at positions 0..; the next token's position is
                        n_prompt - position_shift
     cells              KV cells in use, by layer
@@ -96,6 +99,7 @@ class PrefillReport:
     position_shift: int = 0
     reused: int = 0
     reused_layers: int = 0
+    run: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
     kv_bytes: int = 0
     kv_bytes_full: int = 0
@@ -124,9 +128,9 @@ class PrefillReport:
 
     def repeated(self, seconds: float) -> PrefillReport:
         """The same of a prompt that came again, of which nothing was run: that took `seconds`."""
-        return replace(
-            self, reused=self.n_prompt, reused_layers=self.n_layer, seconds={"total": seconds}, notes=list(self.notes)
-        )
+        again = replace(self, seconds={"total": seconds}, notes=list(self.notes))
+        again.reused, again.reused_layers, again.run = self.n_prompt, self.n_layer, [0] * self.n_layer
+        return again
 
     def to_dict(self, include_selected: bool = True) -> dict[str, Any]:
         """The same fields for `json.dumps`; without the positions if `include_selected` is False."""
@@ -138,6 +142,7 @@ class PrefillReport:
         values["n_selected"] = self.n_selected
         values["relative_variance"] = {str(layer): float(r) for layer, r in self.relative_variance.items()}
         values["cells"] = [int(count) for count in self.cells]
+        values["run"] = [int(count) for count in self.run]
         if include_selected:
             values["selected"] = None if selected is None else selected.tolist()
         return values
@@ -148,15 +153,13 @@ class PrefillReport:
         saved = _percent(self.kv_bytes_full - self.kv_bytes, self.kv_bytes_full, ", {:.1f} % saved")
         limit = "" if self.limit_bytes is None else f"; limit {_size(self.limit_bytes)}"
         waited = f"; {_size(self.host_bytes)} waited on the host" if self.host_bytes else ""
+        layers = f"{self.reused_layers} of {self.selection.n_layer} layers"
+        known = f", {self.reused} of them known in {layers}" if self.reused else ""
         rows = {
             "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
-            "prompt": f"{self.n_prompt} tokens"
-            + (
-                f", {self.reused} of them known in {self.reused_layers} of {self.selection.n_layer} layers"
-                if self.reused
-                else ""
-            ),
+            "prompt": f"{self.n_prompt} tokens{known}",
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
+            "run": _percent(sum(self.run), self.n_prompt * self.n_layer, "{:.1f} % of the tokens and layers"),
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),
             "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}{limit}",
