@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..selection.arrays import Ints
-from ..selection.unit_scores import best_units
-from .evidence import Ranked, Span, attention, ranked
+from .evidence import Ranked, Scored, Span, best_passages, kept_ones, scored_passages
 from .text import Part
 
 SHOWN_SHARE = 1 / 8
@@ -44,17 +43,19 @@ class Attention:
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
-        """bool [n]: the tokens that were kept, or, where nothing was pruned, the units with the most attention."""
+        """bool [n]: the tokens that were kept, or, where nothing was pruned, those of the best passages."""
         if self.kept is not None:
             return self.kept
-        best = best_units(attention(self.scores), self.starts, math.ceil(SHOWN_SHARE * len(self.scores)))
-        shown = np.zeros(len(self.scores), np.bool_)
-        shown[best] = True
-        return shown
+        n = len(self.scores)
+        return best_passages(self._passages, n, math.ceil(SHOWN_SHARE * n))
+
+    @cached_property
+    def _passages(self) -> list[Scored]:
+        return scored_passages(self.scores, self.offsets, self.starts, self.parts)
 
     @cached_property
     def ranked(self) -> Ranked:
-        return ranked(self.shown, self.scores, self.offsets, self.starts, self.parts)
+        return kept_ones(self.shown, self._passages)
 
     @property
     def evidence(self) -> list[Span]:

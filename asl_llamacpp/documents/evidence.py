@@ -7,6 +7,7 @@ the answer uses a passage, and whether it reads it rightly, is not known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from .text import Part
 FIRST_TOKENS = 4
 """The first tokens of a document draw attention whatever they say, so they count nothing for a passage's score."""
 
+FOLLOWS = 0.4
+"""Share of its score that a passage gives to the next one of its paragraph: that often says "it" for what was named."""
+
 LAST_TOKENS = 64
 """Tokens shortly before the question are favoured for being near: the last ones count less and less, down to 0."""
 
@@ -33,8 +37,7 @@ class Span:
     `start` and `end` are character offsets in the source's text: source.text[start:end] == text. `section` is that of
     all of it, and so is `page`, unless a sentence goes on over the page's end: `last_page` is where it ends. `label`
     and `last_label` are what is printed on these two pages as their numbers, where that is something else. `score`,
-    0 to 1, is the mean pooled attention of its best tokens, relative to that of the best passage; `attention` says
-    which tokens count.
+    0 to 1, is that of `scored_passages`, relative to the best passage's.
     """
 
     text: str
@@ -89,6 +92,52 @@ class Ranked:
     n: int
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A passage, and `words`: bool, which of its tokens have a letter or digit."""
+
+    score: float
+    passage: Passage
+    words: NDArray[np.bool_]
+
+
+def scored_passages(
+    scores: NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    starts: Ints,
+    parts: Sequence[Part],
+    follows: float = FOLLOWS,
+) -> list[Scored]:
+    """All passages, in the order of the text.
+
+    A passage is a unit of the text, cut where a page or section begins, so that each has one place; see `passages`. It
+    counts as much as a unit of the selection: the mean of its best tokens, those with a letter or digit, by
+    `attention`. On top of that comes `follows` times what the passage before it has, without a blank line between.
+    Passages do not overlap, none crosses the border of a part, and each token with a letter or digit of a part is in
+    one.
+
+    Args:
+        scores: float32 [n], what the question attends to, 0 for tokens without.
+        offsets: integers [n + 1], where each token begins in the document, as `char_offsets` gives them.
+        starts: int32 [n_units], the tokens that its units begin with, as `unit_starts` gives them.
+        parts: what the document is made of, by position; text between parts belongs to no source.
+    """
+    weighted = attention(scores)
+    found: list[Scored] = []
+    for part in parts:
+        words = tokens_with_words(part, offsets)
+        values = np.where(words, weighted, np.float32(0))
+        own, end = 0.0, 0
+        for passage in passages(part, offsets, starts):
+            before = 0.0 if _BLANK_LINE.search(part.text, end, passage.start) else own
+            own, end = _mean_of_best(values[passage.first : passage.last]), passage.stop
+            found.append(Scored(own + follows * before, passage, words[passage.first : passage.last]))
+    return found
+
+
+_BLANK_LINE = re.compile(r"\n\s*\n")
+
+
 def ranked(
     kept: NDArray[np.bool_],
     scores: NDArray[np.float32],
@@ -96,37 +145,34 @@ def ranked(
     starts: Ints,
     parts: Sequence[Part],
 ) -> Ranked:
-    """The passages of which the selection kept at least a word.
+    """The passages of which the selection kept at least a word, by `scored_passages`, which has the other arguments.
 
-    A passage is a unit of the text, cut where a page or section begins, so that each has one place; see `passages`. It
-    counts as much as a unit of the selection: the mean of its best tokens. Passages do not overlap, none crosses the
-    border of a part, and each kept token with a letter or digit of a part is in one.
-
-    Args:
-        kept: bool [n], which of the document's tokens went deeper.
-        scores: float32 [n], pooled attention at the selection layer, 0 for tokens without.
-        offsets: integers [n + 1], where each token begins in the document, as `char_offsets` gives them.
-        starts: int32 [n_units], the tokens that its units begin with, as `unit_starts` gives them.
-        parts: what the document is made of, by position; text between parts belongs to no source.
+    kept: bool [n], which of the document's tokens went deeper.
 
     Raises:
         ValueError: the lengths of the arrays do not fit each other.
     """
     check_lengths(kept, scores, offsets)
-    weighted = attention(scores)
-    found: list[tuple[float, Passage]] = []
-    n = 0
-    for part in parts:
-        words = tokens_with_words(part, offsets)
-        values, shown = np.where(words, weighted, np.float32(0)), words & kept
-        for passage in passages(part, offsets, starts):
-            score = _mean_of_best(values[passage.first : passage.last])
-            n += score > 0
-            if shown[passage.first : passage.last].any():
-                found.append((score, passage))
-    largest = max((score for score, _ in found), default=0.0)
-    found.sort(key=lambda entry: -entry[0])
-    return Ranked([_span(passage, score / largest if largest else 0.0) for score, passage in found], largest, n)
+    return kept_ones(kept, scored_passages(scores, offsets, starts, parts))
+
+
+def kept_ones(kept: NDArray[np.bool_], passages: Sequence[Scored]) -> Ranked:
+    """Of all passages, those with a word that was kept: see `ranked`."""
+    found = [one for one in passages if (kept[one.passage.first : one.passage.last] & one.words).any()]
+    largest = max((one.score for one in found), default=0.0)
+    found.sort(key=lambda one: -one.score)
+    spans = [_span(one.passage, one.score / largest if largest else 0.0) for one in found]
+    return Ranked(spans, largest, sum(one.score > 0 for one in passages))
+
+
+def best_passages(passages: Sequence[Scored], n: int, count: int) -> NDArray[np.bool_]:
+    """Which of a document's `n` tokens lie in its best passages, whole ones that hold `count` tokens: bool [n]."""
+    best = np.zeros(n, np.bool_)
+    for one in sorted(passages, key=lambda one: -one.score):
+        best[one.passage.first : one.passage.last] = True
+        if best.sum() >= count:
+            break
+    return best
 
 
 def _mean_of_best(values: NDArray[np.float32]) -> float:

@@ -86,14 +86,16 @@ class RecordedPrompt:
             self._sums[window, products] = self._run_tail(window, products)
         return self._sums[window, products]
 
-    def neutral_sums(self, window: int, neutral: Sequence[int]) -> list[Floats | None]:
-        """By layer, float32 [n_head, n - window]: the attention of `neutral` in the place of the window, summed.
+    def neutral_sums(self, window: int, neutral: Sequence[int], n_seen: int | None = None) -> list[Floats | None]:
+        """By layer, float32 [n_head, n_seen]: the attention of `neutral` behind the first `n_seen` tokens, summed.
 
-        It is at most `tail` tokens long.
+        n_seen: of the last `tail` tokens; None: `neutral` is in the place of the window.
         """
-        return self._run_tail(window, False, neutral)
+        return self._run_tail(window, False, neutral, n_seen)
 
-    def _run_tail(self, window: int, products: bool, neutral: Sequence[int] = ()) -> list[Floats | None]:
+    def _run_tail(
+        self, window: int, products: bool, neutral: Sequence[int] = (), n_seen: int | None = None
+    ) -> list[Floats | None]:
         engine, n_known = self.engine, self.n_known
         if n_known:
             state = self.state(self.n_layer)
@@ -104,7 +106,7 @@ class RecordedPrompt:
         found: list[Floats | None] = []
         try:
             if neutral:
-                engine.contrast(len(self.tokens) - window, neutral)
+                engine.contrast(len(self.tokens) - window if n_seen is None else n_seen, neutral)
             told = engine.contrast_scores if neutral else engine.scores
             for il in range(self.n_layer):
                 if n_known:

@@ -105,6 +105,13 @@ class Policy:
         """What decides during one prefill, shown the layers in turn: the scores that it wants, and the selection."""
         return NoSelection()
 
+    def asked_in(self, n: int) -> Self:
+        """This policy for a prompt whose question is its last `n` tokens: no earlier ones are queries.
+
+        A document's end would else look for what is like itself.
+        """
+        return self if n >= self.window else replace(self, window=n)  # type: ignore[type-var]
+
     # ---- how much it keeps ---------------------------------------------------------------------------------------
 
     @property

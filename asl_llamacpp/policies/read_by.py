@@ -66,6 +66,9 @@ class Half(Policy, listed=False):
     def keeping(self, n: int) -> Self:
         return replace(self, policy=self.policy.keeping(n))
 
+    def asked_in(self, n: int) -> Self:
+        return replace(self, policy=self.policy.asked_in(n))
+
     def __str__(self) -> str:
         return str(self.policy)
 

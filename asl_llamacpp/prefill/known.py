@@ -20,12 +20,12 @@ class Known:
 class Keep:
     """State of the first `n` tokens to keep for other prompts: held by the engine, or copied by `copier`. 0: none.
 
-    `watch`: the layer whose scores its passages are to be ranked by, see `Shown`; None: none will be shown.
+    `watch`: the layers whose scores its passages are to be ranked by, see `Shown`; none: none will be shown.
     """
 
     n: int = 0
     copier: StateCopier | None = None
-    watch: int | None = None
+    watch: tuple[int, ...] = ()
 
 
 NOTHING_KNOWN, KEEP_NOTHING = Known(), Keep()

@@ -16,13 +16,11 @@ from ..prefill.known import Keep, Known
 from ..prefill.prefill import prefill
 from ..prefill.read_ahead import ReadAhead
 from ..prefill.report import OnProgress, PrefillReport
+from ..prefill.shown import shown_layers
 from .answer_room import AnswerRoom
 from .entry import Entry
 from .neutral import contrast_behind
 from .planned_cache import HEADROOM
-
-SHOWN_AT = 0.6
-"""Share of the layers after which the passages of a document are ranked: the layer that does it best lies there."""
 
 MIN_ROWS = 8
 """Tokens that are run at least: one or two are multiplied with weights in another way than many, and round so."""
@@ -39,25 +37,25 @@ class PrunedCache(AnswerRoom):
     """
 
     def _document(
-        self, planned: Plan, tokens: Sequence[int], evaluated: Sequence[int]
-    ) -> tuple[Entry | None, Known, Keep]:
-        """The document that the prompt begins with, what is known of it and behind it, and what is to be kept."""
+        self, planned: Plan, entry: Entry | None, common: int, tokens: Sequence[int], evaluated: Sequence[int]
+    ) -> tuple[Known, Keep]:
+        """Of a prompt whose first `common` tokens are those of `entry`: what is known of it, and what is to be kept."""
         store, n = self.store, len(tokens)
-        entry, common = store.find(tokens)
         if entry is not None:
             store.touch(entry)
         deepest, n_layer = self.deepest(planned.policy, n), len(self.shape.layers)
         leaves = self.leaves_device(planned, n, entry is None or store.layers(entry) < n_layer or deepest < n_layer)
         if leaves or store.active is not entry:
             store.put_away()
-        n_free = n - max(self.policy.window, MIN_ROWS)
+        n_free = n - max(planned.policy.window, MIN_ROWS)
         known = Known()
         if entry is not None and min(common, n_free) > 0:
             n_turns = store.hold_turns(entry, tokens[:n_free], evaluated)
             known = store.known(entry, max(min(common, n_free), n_turns), deepest)
-        n_kept, watch = n_free, None
+        n_kept: int = n_free
+        watch: tuple[int, ...] = ()
         if entry is not None and entry.pinned:
-            n_kept, watch = common, round(SHOWN_AT * n_layer)
+            n_kept, watch = common, shown_layers(n_layer)
         elif store.min_tokens is None or n_free < store.min_tokens:
             n_kept = 0
         elif entry is not None and common < len(entry.tokens):
@@ -66,9 +64,9 @@ class PrunedCache(AnswerRoom):
         if leaves and n_kept > 0:
             copier = store.copier(entry, np.asarray(tokens[:n_kept], dtype=np.int32))
             n_kept = n_kept if copier is not None else 0
-        return entry, known, Keep(n_kept, copier, watch)
+        return known, Keep(n_kept, copier, watch)
 
-    def _contrast(self, entry: Entry | None, n_tokens: int) -> Contrast | None:
+    def _contrast(self, entry: Entry | None, n_tokens: int, window: int) -> Contrast | None:
         """What is told apart from a question: where the policy wants it, or passages of a document will be shown."""
         is_document = entry is not None and entry.pinned
         if self.neutral is None or not (is_document or self.policy.contrast):
@@ -76,7 +74,7 @@ class PrunedCache(AnswerRoom):
         n_document, found = None, {}
         if entry is not None and is_document:
             n_document, found = len(entry.tokens), entry.neutral
-        return contrast_behind(n_document, n_tokens, self.policy.window, self.neutral(), self.shape, found)
+        return contrast_behind(n_document, n_tokens, window, self.neutral(), self.shape, found)
 
     def _without_copy(self, document: Keep) -> Keep:
         """For another try: what was copied in the first one may be deeper than the selection will be."""
@@ -101,8 +99,11 @@ class PrunedCache(AnswerRoom):
         if choosing is not None:
             planned = replace(planned, policy=planned.policy.keeping(choosing))
         self.forget()
-        entry, known, document = self._document(planned, tokens, evaluated)
-        contrast = self._contrast(entry, len(tokens))
+        entry, common = self.store.find(tokens)
+        if entry is not None and entry.pinned and common < len(tokens):
+            planned = replace(planned, policy=planned.policy.asked_in(len(tokens) - common))
+        known, document = self._document(planned, entry, common, tokens, evaluated)
+        contrast = self._contrast(entry, len(tokens), planned.policy.window)
         headroom, by_host = self.headroom(len(tokens)), self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         run = partial(prefill, *arguments, contrast=contrast, by_host=by_host, choosing=choosing is not None)

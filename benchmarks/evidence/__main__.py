@@ -24,6 +24,7 @@ from benchmarks.common import probe
 from benchmarks.common.journal import Journal
 
 from .prompt import LAYERS, SHARES, TAIL, WAYS, Measured, measure
+from .ranking import RANKINGS
 from .rows import tables
 
 NEEDLES = (
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--squad", type=Path, required=True, help="a file in SQuAD's format")
     parser.add_argument("--prompts", type=int, default=30, help="of either kind")
+    parser.add_argument("--only", choices=["needles", "questions"], default=None, help="one kind of prompts")
     parser.add_argument("--length", type=int, default=1536, help="of a prompt, tokens")
     parser.add_argument("--model", default=None)
     parser.add_argument("--threads", type=int, default=1)
@@ -55,9 +57,10 @@ def main() -> None:
     conditions = {
         **{"model": model_fingerprint(path), "squad": args.squad.name, "length": args.length, "seed": SEED},
         **{"layers": LAYERS, "shares": SHARES, "ways": list(WAYS), "tail": TAIL},
+        "rankings": {name: list(how) for name, how in RANKINGS.items()},
     }
     journal = Journal("evidence", args.name or "all", conditions, args.fresh)
-    found: dict[str, list[Any]] = {"needles": [], "questions": []}
+    found: dict[str, list[Any]] = {kind: [] for kind in ("needles", "questions") if args.only in (None, kind)}
     options = {"n_ctx": args.length + 256, "n_threads": args.threads, "flash_attn": True}
     with Prompts(path) as prompts, open_shared(path, **options) as shared:
         tasks = {

@@ -7,20 +7,19 @@ from typing import TypedDict, get_args
 
 import numpy as np
 
-from asl_llamacpp.documents.document import Document
-from asl_llamacpp.documents.text import DocumentText, Part
 from asl_llamacpp.evals.sample import Sample
 from asl_llamacpp.evals.shared import SharedLlama
 from asl_llamacpp.policies import ASL, AllHeads
-from asl_llamacpp.prefill.report import PrefillReport
 from asl_llamacpp.selection.arrays import Floats
 from asl_llamacpp.selection.contrast import less, neutral_scores
 from asl_llamacpp.selection.ranks import selected_positions
 from asl_llamacpp.selection.scores import token_scores
 from asl_llamacpp.selection.unit_scores import selected_units
-from asl_llamacpp.sources import Source
 
-LAYERS = (14, 18, 22)
+from .ranking import Asked
+
+LAYERS = (0.47, 0.6, 0.73)
+"""Shares of the depth: of 30 layers 14, 18 and 22."""
 SHARES = (4, 8, 16)
 """One of so many tokens is kept."""
 WAYS: dict[str, tuple[AllHeads, int, bool]] = {
@@ -32,74 +31,63 @@ WAYS: dict[str, tuple[AllHeads, int, bool]] = {
 """`heads`, `score_layers` and `contrast`; the first is the paper's."""
 UNITS = ("tokens", "sentences")
 TAIL = 64
-LISTED_SHARE = 8
-"""What the evidence is listed from."""
 
 
 class Measured(TypedDict):
-    """kept: share of the answers' tokens, by "way layer share units"; ranks: of the answer's passage, 0: none."""
+    """kept: share of the answers' tokens, by "way layer share units"; ranks: of the answer's passage, by `RANKINGS`."""
 
     n_answer: int
     kept: dict[str, float]
     ranks: dict[str, int]
-    passages: dict[str, int]
+    passages: int
 
 
 def measure(shared: SharedLlama, sample: Sample, ranks: bool) -> Measured | None:
-    """What is kept of the answers, and the `ranks`; None if no single place of the prompt holds them."""
+    """What is kept of the answers, and the `ranks`; None if no single place of the prompt holds them.
+
+    ranks: the prompt is that of a question to a document, and the question's own tokens are the window at most.
+    """
     if sample.evidence is None:
         return None
-    policy, document = ASL(), listed(shared, sample) if ranks else None
-    prompt = shared.record(sample.tokens, TAIL)
-    sums, starts, n = prompt.window_sums(policy.window), prompt.prompt.unit_starts, len(sample.tokens)
-    neutral = neutral_turn(shared)
-    neutral_sums, queries = prompt.neutral_sums(policy.window, neutral), policy.window / len(neutral)
-    by_layer: dict[tuple[AllHeads, bool], list[Floats]] = {}
+    policy = ASL()
+    asked = Asked.of(shared, sample) if ranks else None
+    tokens, window = sample.tokens, policy.window
+    if asked is not None:
+        tokens, window = asked.tokens, min(window, asked.n_question)
+    prompt = shared.record(tokens, TAIL)
+    sums, starts, n = prompt.window_sums(window), prompt.prompt.unit_starts, len(tokens)
+    neutral, n_seen = neutral_turn(shared), None if asked is None else asked.n_document
+    neutral_sums, share = prompt.neutral_sums(window, neutral, n_seen), window / len(neutral)
+    by_layer: dict[tuple[AllHeads, bool], dict[int, Floats]] = {}
     for heads in get_args(AllHeads):
-        plain = [token_scores(layer, policy.window, policy.kernel, heads) for layer in sums if layer is not None]
-        less_than = [
-            neutral_scores(layer, policy.kernel, heads, queries) for layer in neutral_sums if layer is not None
-        ]
-        by_layer[heads, False] = plain
-        by_layer[heads, True] = [less(scores, other) for scores, other in zip(plain, less_than, strict=True)]
-    found = Measured(n_answer=len(sample.evidence), kept={}, ranks={}, passages={})
+        plain, less_than = {}, {}
+        for il, (layer, other) in enumerate(zip(sums, neutral_sums, strict=True)):
+            if layer is not None and other is not None:
+                plain[il] = token_scores(layer, window, policy.kernel, heads)
+                less_than[il] = less(plain[il], neutral_scores(other, policy.kernel, heads, share))
+        by_layer[heads, False], by_layer[heads, True] = plain, less_than
+    found = Measured(n_answer=len(sample.evidence), kept={}, ranks={}, passages=0)
     for way, (heads, n_layers, contrast) in WAYS.items():
-        for layer in LAYERS:
-            scores = np.max(by_layer[heads, contrast][layer + 1 - n_layers : layer + 1], axis=0)
-            for share in SHARES:
-                top = n // share - policy.window
-                chosen = (
-                    selected_positions(scores, top, policy.window),
-                    selected_units(scores, top, policy.window, starts),
-                )
+        for name, layer in zip(LAYERS, layers_at(prompt.scored, prompt.n_layer), strict=True):
+            rows = by_layer[heads, contrast]
+            scores = np.max([rows[il] for il in [il for il in rows if il <= layer][-n_layers:]], axis=0)
+            for part in SHARES:
+                top = n // part - window
+                chosen = selected_positions(scores, top, window), selected_units(scores, top, window, starts)
                 for units, positions in zip(UNITS, chosen, strict=True):
-                    key = f"{way} {layer} {share} {units}"
-                    found["kept"][key] = float(np.isin(sample.evidence, positions).mean())
-                    if document is not None and share == LISTED_SHARE:
-                        report = PrefillReport(key, n, prompt.n_layer, layer, selected=positions, scores=scores)
-                        report.shown, report.shown_layer, report.contrasted = scores, layer, contrast
-                        found["ranks"][key], found["passages"][key] = rank(document, sample, report)
+                    found["kept"][f"{way} {name} {part} {units}"] = float(np.isin(sample.evidence, positions).mean())
+    if asked is not None:
+        found["ranks"] = asked.ranks(prompt, policy.kernel, neutral)
+        found["passages"] = asked.n_passages
     return found
+
+
+def layers_at(scored: Sequence[int], n_layer: int) -> list[int]:
+    """The layers that give scores at the depths `LAYERS`, or before them."""
+    return [[il for il in scored if il <= max(round(share * n_layer), scored[0])][-1] for share in LAYERS]
 
 
 def neutral_turn(shared: SharedLlama) -> Sequence[int]:
     cache = shared.llm.pruned_cache
     assert cache is not None and cache.neutral is not None
     return cache.neutral()
-
-
-def listed(shared: SharedLlama, sample: Sample) -> Document:
-    """The prompt's paragraphs as a document to cite; the task's instruction, which stands above them, is not listed."""
-    text = sample.query.document
-    begin = text.index("Document 1:")
-    part = Part(Source("documents", text), begin, begin, len(text) - begin)
-    return Document(shared.llm, DocumentText(text, (part,)), part.source.name)
-
-
-def rank(document: Document, sample: Sample, report: PrefillReport) -> tuple[int, int]:
-    """Which passage of `Answer.evidence` would have the answer, 1 the first, 0 none; and how many it would list."""
-    seen, answer = document.attention(report), sample.evidence
-    assert seen is not None and answer is not None
-    start, end = document.offsets[[answer[0] - document.n_head, answer[-1] - document.n_head + 1]]
-    ranks = [i for i, span in enumerate(seen.evidence, 1) if span.start < end and start < span.end]
-    return (ranks[0] if ranks else 0), len(seen.evidence)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .prompt import LAYERS, LISTED_SHARE, SHARES, UNITS, Measured
+from .prompt import LAYERS, SHARES, UNITS, Measured
+from .ranking import RANKINGS
 
 NAMES = {
     "sum": "sum over heads (the paper)",
@@ -18,7 +19,7 @@ KINDS = {"needles": "generated prompts", "questions": "real questions"}
 
 
 def tables(found: Mapping[str, Sequence[Measured]]) -> str:
-    return "\n".join([*_kept(found), "", *_ranks(found["questions"])])
+    return "\n".join([*_kept(found), *(line for rows in found.values() for line in _ranks(rows) if rows[0]["ranks"])])
 
 
 def _kept(found: Mapping[str, Sequence[Measured]]) -> Iterator[str]:
@@ -38,19 +39,15 @@ def _kept(found: Mapping[str, Sequence[Measured]]) -> Iterator[str]:
 
 
 def _ranks(rows: Sequence[Measured]) -> Iterator[str]:
-    yield f"Where the answer's sentence stands among the passages, 1/{LISTED_SHARE} kept, {len(rows)} real questions:"
+    passages = float(np.mean([row["passages"] for row in rows]))
     yield ""
-    yield "| kept | scores | layer | passages | with the answer | first | in the first 3 | mean reciprocal rank |"
-    yield "| --- " * 8 + "|"
-    for units in UNITS:
-        for way, name in NAMES.items():
-            for layer in LAYERS:
-                key = f"{way} {layer} {LISTED_SHARE} {units}"
-                ranks = np.array([row["ranks"][key] for row in rows])
-                reciprocal = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
-                columns = (ranks > 0, ranks == 1, (ranks > 0) & (ranks <= 3), reciprocal)
-                passages = float(np.mean([row["passages"][key] for row in rows]))
-                yield f"| {units} | {name} | {layer} | {passages:.0f} | {' | '.join(map(_mean, columns))} |"
+    yield f"Where the answer stands among {passages:.0f} passages, {len(rows)} real questions:"
+    yield ""
+    yield "| ranked by | first | in the first 3 | mean reciprocal rank |"
+    yield "| --- " * 4 + "|"
+    for name in RANKINGS:
+        ranks = np.array([row["ranks"][name] for row in rows])
+        yield f"| {name} | {' | '.join(map(_mean, (ranks == 1, ranks <= 3, 1 / ranks)))} |"
 
 
 def _mean(values: object) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asl_llamacpp.documents.attention import Attention
-from asl_llamacpp.documents.evidence import FIRST_TOKENS, Span, attention, ranked
+from asl_llamacpp.documents.evidence import FIRST_TOKENS, FOLLOWS, Span, attention, ranked, scored_passages
 from asl_llamacpp.documents.passages import LONGEST
 from asl_llamacpp.documents.text import Part
 from asl_llamacpp.selection.units import unit_starts
@@ -118,10 +118,21 @@ def test_a_line_is_a_passage() -> None:
     assert ask("A title\nthe value is 12\nmore text", {"value": 1.0})[0].text == "the value is 12"
 
 
-def test_neighbours_are_ranked_each_by_itself() -> None:
-    found = ask(FILLER + "One thing is known. Another is strange. " + FILLER, {"known. Another": 0.5, "range": 1.0})
+@pytest.mark.parametrize(("between", "more"), [(" ", FOLLOWS * 2.5), ("\n", FOLLOWS * 2.5), ("\n\n", 0.0)])
+def test_a_passage_has_a_share_of_what_it_follows(between: str, more: float) -> None:
+    """In its own paragraph: it may say "it" for what was named there."""
+    text = f"{FILLER}One thing is known.{between}Another is strange. {FILLER}"
+    found = ask(text, {f"known.{between}Another": 0.5, "range": 1.0})
     assert [span.text for span in found] == ["Another is strange.", "One thing is known."]
-    assert [span.score for span in found] == [1.0, 2.5 / 6.5]  # of 5 letters, and of the best 8 of 12
+    # of 5 letters, and of the best 8 of 12
+    assert [span.score for span in found] == [1.0, pytest.approx(2.5 / (6.5 + more))]
+
+
+def test_what_follows_is_not_handed_on() -> None:
+    text = "The key is here. And here it stays. Nothing more is known. Nobody asks for it."
+    passages = seen(Source("a", text), {"key": 1.0})
+    scores = [one.score for one in scored_passages(passages.scores, passages.offsets, passages.starts, passages.parts)]
+    assert scores == [3 / 8, pytest.approx(FOLLOWS * 3 / 8), 0.0, 0.0]
 
 
 @pytest.mark.parametrize("stop", ["", "."])
@@ -217,8 +228,8 @@ def test_where_nothing_was_pruned_the_best_units_are_shown() -> None:
         scores[text.index(f"number {number}") :][:9] = score
     starts = unit_starts([character.encode() for character in text])
     found = Attention([Part(Source("a", text), 0, 0, len(text))], np.arange(len(text) + 1), starts, scores, None, 12)
-    assert [span.text for span in found.evidence[:3]] == [f"Sentence number {n} is here." for n in (30, 20, 40)]
-    assert found.shown.sum() == -(-len(text) // 8)
+    assert [span.text for span in found.evidence[:4]] == [f"Sentence number {n} is here." for n in (30, 20, 31, 40)]
+    assert 0 <= found.shown.sum() - len(text) / 8 < len("Sentence number 10 is here. ")
 
 
 def test_a_long_document_takes_no_time() -> None:

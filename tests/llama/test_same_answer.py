@@ -68,12 +68,14 @@ def test_questions_to_a_document_that_was_put_away_or_saved(kv_policy: str, tmp_
     text = "The river runs past the old mill, and nobody expects rain in June. " * 14
     questions = ("Does it rain?", "What runs past the old mill, and who expects rain in June, if anybody does?")
     llm = load(kv_policy, n_ctx=768)
-    fresh = load(kv_policy, n_ctx=768, document_min=None)
     document = llm.read(text=text)
     wanted = []
     for question in questions:
-        fresh.reset()
-        wanted.append(prompt_logits(fresh, document.prompt(question)))
+        tokens = document.prompt(question)
+        window = min(16, len(tokens) - len(document.tokens))  # a short question's window has no more than its tokens
+        fresh = load(kv_policy.replace("window=16", f"window={window}"), n_ctx=768, document_min=None)
+        wanted.append(prompt_logits(fresh, tokens))
+        fresh.close()
 
     def check() -> None:
         for question, want in zip(questions, wanted, strict=True):

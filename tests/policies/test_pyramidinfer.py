@@ -78,7 +78,7 @@ def test_questions_to_a_document(store: str) -> None:
     document = llm.read(text=TEXT)
     first = document.ask("Who built the mill?", max_tokens=2)
     again = document.ask("Who lives there?", max_tokens=2)
-    assert again.report.reused == again.report.n_prompt - WINDOW and again.report.reused_layers == FIRST + 1
+    assert again.report.reused == len(document.tokens) and again.report.reused_layers == FIRST + 1
     assert first.report.n_selected == again.report.n_selected == SELECT_K and again.evidence
     document.complete()
     assert document.ask("Who lives there?", max_tokens=2).report.selected is None

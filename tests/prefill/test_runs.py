@@ -9,14 +9,14 @@ import pytest
 
 from asl_llamacpp.engine.binding import MAX_SCORED
 from asl_llamacpp.policies import ASL, FastKV, Policy
-from asl_llamacpp.prefill.known import KEEP_NOTHING, NOTHING_KNOWN, Keep, Known
+from asl_llamacpp.prefill.known import NOTHING_KNOWN, Keep, Known
 from asl_llamacpp.prefill.prefill import _Prefill
 
 N_LAYER = 32
 Run = tuple[int, int, list[int]]
 
 
-def runs(policy: Policy, known: int = 0, watch: int | None = None, swa_period: int = 1) -> list[Run]:
+def runs(policy: Policy, known: int = 0, watch: tuple[int, ...] = (), swa_period: int = 1) -> list[Run]:
     """All runs of a prompt whose rule never fires: begin, end, and the layers that are scored."""
     layers = [SimpleNamespace(is_swa=il % swa_period != swa_period - 1) for il in range(N_LAYER)]
     for layer in layers:
@@ -26,7 +26,7 @@ def runs(policy: Policy, known: int = 0, watch: int | None = None, swa_period: i
         layer=lambda il: layers[il],
         vocabulary=SimpleNamespace(texts=lambda tokens: []),
     )
-    document = KEEP_NOTHING if watch is None else Keep(watch=watch)
+    document = Keep(watch=watch)
     state = NOTHING_KNOWN if known == 0 else Known(n=5000, il=known)
     prefill = _Prefill(engine, policy.resolve(N_LAYER), range(9000), 256, None, None, state, document, None, False)
     found = []
@@ -54,8 +54,10 @@ def test_known_layers_are_scored_a_few_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("known", [0, 25])
-def test_one_layer_is_watched_where_nothing_is_selected(known: int) -> None:
-    assert runs(ASL(select_k=9999), known=known, watch=20)[0] == (0, known or N_LAYER, [20])
+def test_some_layers_are_watched_where_nothing_is_selected(known: int) -> None:
+    assert runs(ASL(select_k=9999), known=known, watch=(18, 20))[0] == (0, known or N_LAYER, [18, 20])
+    assert runs(ASL(select_k=9999), known=known, watch=(17, 20), swa_period=2)[0] == (0, known or N_LAYER, [17])
+    assert runs(ASL(select_k=9999), known=known, watch=(18,), swa_period=2)[0] == (0, known or N_LAYER, [17])
 
 
 @pytest.mark.parametrize("swa_period", [1, 2, 6])
