@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 _TAKES_ALL = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
-def names_of(*functions: Callable[..., Any]) -> list[str]:
+@lru_cache(maxsize=16)
+def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
     """The arguments that these functions name, without `self`."""
     found = [
         parameter.name
@@ -18,7 +20,7 @@ def names_of(*functions: Callable[..., Any]) -> list[str]:
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind not in _TAKES_ALL and parameter.name != "self"
     ]
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..budget.reader_pair import check_pair, open_reader_shape
@@ -23,7 +23,7 @@ _SLOWER = "allow_slower"
 _OWN = ("model_path", "kv_policy", "kv_budget", "reader", "reader_options", "positions", "calibration", "on_progress")
 
 
-def check_reader_options(options: Mapping[str, Any] | None, names: list[str]) -> dict[str, Any]:
+def check_reader_options(options: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any]:
     """The options of the reader's `Llama`; TypeError for one that there is not, or that the other model decides."""
     given = dict(options or {})
     check_names("reader_options", given, [*(name for name in names if name not in _OWN), _SLOWER])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from asl_llamacpp import ASL
 from asl_llamacpp.evals import head_search
 from asl_llamacpp.evals.calibrate import find_heads
 from asl_llamacpp.evals.calibration_fit import Trials, fixed
-from asl_llamacpp.evals.head_search import Recorded, choose, judge, kept
+from asl_llamacpp.evals.head_search import choose, judge, kept
+from asl_llamacpp.evals.kept_recordings import KeptRecordings, Recorded
 from asl_llamacpp.evals.signals import COMBINED
 from asl_llamacpp.evals.ways import SENTENCES, name_of, of_heads, way_named
 
@@ -92,3 +94,33 @@ def test_from_generated_and_real_questions(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ValueError, match="is not SQuAD's"):
         (tmp_path / "other.json").write_text("[]")
         find_heads(narrow_path(), length=300, data=tmp_path / "other.json")
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asl_llamacpp.evals.calibrate.HEAD_PROMPTS", 3)
+    folder, told = tmp_path / "heads", list[str]()
+    settings: dict[str, Any] = {"length": 300, "n_threads": 1, "n_threads_batch": 1, "n_gpu_layers": 0}
+    settings |= {"recordings": KeptRecordings(folder), "on_prompt": told.append}
+    record, made = head_search.record, list[str]()
+
+    def counted(shared: Any, task: str, sample: Any) -> Recorded | None:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(task)
+        return record(shared, task, sample)
+
+    monkeypatch.setattr(head_search, "record", counted)
+    with pytest.raises(KeyboardInterrupt):
+        find_heads(narrow_path(), **settings)
+    assert told == made == list(head_search.TASKS[:2]) and len(list(folder.iterdir())) == 2
+    made.clear()
+    found = find_heads(narrow_path(), **settings)
+    assert made == [head_search.TASKS[2]] and told[2:] == list(head_search.TASKS[:3])
+    made.clear()
+    again = find_heads(narrow_path(), **settings)
+    assert made == [] and again == found and found is not None
+    damaged = next(folder.glob(f"{head_search.TASKS[0]}-*"))
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    assert find_heads(narrow_path(), **settings) == found and made == [head_search.TASKS[0]]
+    KeptRecordings(folder).remove()
+    assert not folder.exists()
