@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from . import bar_columns
 
 
 def counting_bar(show: bool) -> Progress:
     """On stderr, where that is a terminal and `show` is True."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    times = TimeElapsedColumn(), TimeRemainingColumn()
+    columns = bar_columns.title(), bar_columns.bar(), MofNCompleteColumn(table_column=bar_columns.one_line())
+    times = TimeElapsedColumn(bar_columns.one_line()), TimeRemainingColumn(table_column=bar_columns.one_line())
     return Progress(*columns, *times, console=console, transient=True, disable=not (show and console.is_terminal))

@@ -6,22 +6,12 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.text import Text
 
 from ..policies import Policy
 from ..prefill.report import Progress
-from ..prefill.time_left import TimeLeft, duration_text
-
-
-class _LeftColumn(ProgressColumn):
-    """Counts down between two estimates."""
-
-    def render(self, task: Task) -> Text:
-        end: float | None = task.fields["end"]
-        left = 0.0 if end is None else end - time.monotonic()
-        return Text(f"{duration_text(left)} left" if left > 0.5 else "", style="progress.remaining")
+from ..prefill.time_left import TimeLeft
+from . import bar_columns
 
 
 class PrefillBar:
@@ -43,23 +33,21 @@ class PrefillBar:
         console: Console | None = None,
     ) -> None:
         console = console or Console(stderr=True)
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[where]}")
+        columns = bar_columns.title(), bar_columns.bar(), bar_columns.text("where"), bar_columns.TimeColumn()
         disable = not (show and console.is_terminal)
-        times = TimeElapsedColumn(), _LeftColumn()
-        self._bar = Bar(*columns, *times, console=console, transient=True, disable=disable)
+        self._bar = Bar(*columns, console=console, transient=True, disable=disable)
         self._task = self._bar.add_task(title, total=None, where="", end=None)
         self.time_left = TimeLeft(policy, n_prompt)
 
-    def __call__(self, progress: Progress) -> None:
-        layer = f"layer {progress.layer + 1} of {progress.layers}"
+    def __call__(self, progress: Progress, title: str | None = None) -> None:
         now = time.monotonic()
         left = self.time_left(progress, now)
         self._bar.update(
             self._task,
-            description=f"prefill, {progress.phase}",
+            description=title or f"prefill, {progress.phase}",
             total=1.0,
             completed=self.time_left.share,
-            where=f"{layer}, {progress.tokens:,} of {progress.n_tokens:,} tokens",
+            where=f"layer {progress.layer + 1} of {progress.layers}",
             end=None if left is None else now + left,
         )
 

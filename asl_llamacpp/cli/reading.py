@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from ..llama.opening import Loaded, load_document
 from ..sources import PageProgress, Reading
+from . import bar_columns
 from .chat_text import plain
 
 
@@ -20,7 +21,7 @@ def read_documents(files: Sequence[str], quiet: bool, reading: Reading) -> Loade
     What was not read, and the order of a folder's files, are said on stderr, unless nothing is to be said.
     """
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[page]}"), TimeElapsedColumn()
+    columns = bar_columns.title(), bar_columns.bar(), bar_columns.text("page"), bar_columns.TimeColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None, page="")
 
