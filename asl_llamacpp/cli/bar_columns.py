@@ -1,4 +1,4 @@
-"""What all progress bars have in common: one line of at most 60 columns, so that a narrower window does not break it."""
+"""What all progress bars have in common: a line of at most 60 columns, so that a narrower window does not break it."""
 
 from __future__ import annotations
 

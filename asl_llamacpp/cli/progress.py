@@ -55,6 +55,10 @@ class PrefillBar:
         """Show what is going on where there is no prefill."""
         self._bar.update(self._task, description=title, total=None, where="", end=None)
 
+    def thought(self, text: str) -> None:
+        """Show that the model thinks, and how much: no piece of an answer comes meanwhile."""
+        self._bar.update(self._task, description="thinking", total=None, where=f"{len(text.split()):,} words", end=None)
+
     def stop(self) -> None:
         """Take the bar away; may be called more than once."""
         self._bar.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +126,9 @@ def _report_line(report: PrefillReport) -> str:
 class AnswerStream(Iterator[str]):
     """An answer, piece by piece: the first piece comes after the prefill, and none is empty.
 
-    answer  once the stream is through; RuntimeError before
-    report  of the prefill, once the first piece is there
+    answer      once the stream is through; RuntimeError before
+    report      of the prefill, once the first piece is there
+    on_thought  is called with all that the model has thought so far, whenever that is more: no piece comes then
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class AnswerStream(Iterator[str]):
         self._answer: Answer | None = None
         self.sections: Sequence[SectionReport] = ()
         self.report: PrefillReport | None = None
+        self.on_thought: Callable[[str], object] | None = None
 
     @property
     def reasoning(self) -> str:
@@ -175,7 +177,10 @@ class AnswerStream(Iterator[str]):
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
             for name, values in (choice.get("logprobs") or {}).items():
                 self._logprobs.setdefault(name, []).extend(values)
+            before = len(self.reasoning)
             piece = self._said(self._reasoning.feed(choice["text"]))
+            if self.on_thought is not None and len(self.reasoning) > before:
+                self.on_thought(self.reasoning)
             if piece:
                 return piece
         rest = self._said(self._reasoning.finish())

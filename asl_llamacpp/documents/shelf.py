@@ -64,7 +64,14 @@ class Shelf:
 
     def open(self, path: str | os.PathLike[str]) -> Document:
         """See `Llama.open_document`."""
-        return self.register(*open_document(self._llm, Path(path)))
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"open_document takes the path of a file that Document.save wrote, not {path!r}")
+        if not os.fspath(path):
+            raise ValueError("open_document got an empty path: name a file that Document.save wrote")
+        found = Path(path).expanduser()
+        if not found.exists():
+            raise FileNotFoundError(f"no such saved document: {found}")
+        return self.register(*open_document(self._llm, found))
 
     def known(self) -> list[KnownDocument]:
         """See `Llama.documents`."""

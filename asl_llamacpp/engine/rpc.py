@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from . import ggml
@@ -85,8 +87,30 @@ def _unreachable(address: str) -> str:
     return f"no RPC server at {address}: start one there with 'asl-llamacpp rpc-server'"
 
 
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """What C prints goes nowhere. Closed descriptors have nothing to be silenced."""
+    try:
+        before = os.dup(1)
+    except OSError:
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+
+
 def serve(
-    host: str = DEFAULT_HOST, port: int = DEFAULT_PORT, threads: int | None = None, cache: Path | None = None
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    threads: int | None = None,
+    cache: Path | None = None,
+    verbose: bool = False,
 ) -> None:
     """Offer this machine's GPUs, or else its CPU, to one model at a time, until the process is ended.
 
@@ -96,6 +120,7 @@ def serve(
         host: a name or IPv4 address of this machine to listen on.
         threads: of the CPU; None: half of the CPU count.
         cache: folder that keeps large tensors, so that a model is sent over the network only once. None: no cache.
+        verbose: let llama.cpp print its devices, and a line for each connection that begins or ends, on stdout.
 
     Raises:
         OSError: nobody can listen there, or the folder cannot be made.
@@ -109,7 +134,8 @@ def serve(
     # the C code does not come back to Python, where Ctrl-C would be noticed
     interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        ggml.run_rpc_server(address, threads, None if cache is None else str(cache))
+        with nullcontext() if verbose else _silent_stdout():
+            ggml.run_rpc_server(address, threads, None if cache is None else str(cache))
     finally:
         signal.signal(signal.SIGINT, interrupt)
     raise OSError(f"cannot listen on {address}: the port may be in use")

@@ -68,6 +68,8 @@ def _is_named(one: tuple[Any, ...]) -> bool:
 
 
 def _of_path(path: str, reading: Reading) -> Iterator[Given | str]:
+    if not path.strip():
+        raise ValueError("there is nothing to read: an empty path was given")
     if path == STDIN:
         yield Given("standard input", lambda: ("standard input", _standard_input()))
     elif is_url(path):

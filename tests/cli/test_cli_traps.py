@@ -12,7 +12,7 @@ from pathlib import Path
 import gguf
 import pytest
 from cli_calls import fails, invoke
-from llama_fixtures import narrow_path
+from llama_fixtures import load_narrow, narrow_path
 
 CLI = (sys.executable, "-m", "asl_llamacpp.cli")
 
@@ -125,3 +125,45 @@ def test_a_terminal_without_the_characters_gets_the_answer(tmp_path: Path) -> No
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert result.returncode == 0 and result.stdout == "Der Schl?ssel ? ?\n"
+
+
+def test_a_saved_document_that_is_none() -> None:
+    llm = load_narrow()
+    for path, error, message in (
+        ("", ValueError, "empty path"),
+        (None, TypeError, "takes the path of a file"),
+        (3, TypeError, "takes the path of a file"),
+        ("~/none.asldoc", FileNotFoundError, "no such saved document: /"),
+        ("/", ValueError, "is a folder or a device"),
+        (os.devnull, ValueError, "is a folder or a device"),
+    ):
+        with pytest.raises(error, match=message):
+            llm.open_document(path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="an empty path was given"):
+        llm.read("")
+    assert len(llm.read(text="It is still there.").tokens) > 3
+
+
+def test_an_rpc_server_says_nothing_of_each_connection() -> None:
+    from rpc_servers import free_port
+
+    from asl_llamacpp.engine import rpc
+
+    port = free_port()
+    process = subprocess.Popen(
+        [*CLI, "rpc-server", "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                rpc.greet(f"127.0.0.1:{port}")
+                break
+            except ConnectionError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+        rpc.greet(f"127.0.0.1:{port}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert out == "" and err == f"lending this machine at 127.0.0.1:{port}, until Ctrl-C\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from llama_cpp import LlamaGrammar
 from llama_fixtures import load_narrow
 
 from asl_llamacpp import Document, Llama, Turn
+from asl_llamacpp.documents.answer import AnswerStream
 from asl_llamacpp.documents.chat_prompt import frame
 from asl_llamacpp.documents.reasoning import Reasoning
 from asl_llamacpp.documents.turns import turns_of
@@ -151,3 +153,17 @@ def test_the_switch_of_a_template(llm: Llama, monkeypatch: pytest.MonkeyPatch) -
     thinking = frame(llm, "Who?", thinking=True)
     assert thinking.after[-1][0].endswith("<think>\n") and thinking.thinks
     assert llm.chat_handler is None
+
+
+def test_a_thought_is_told_while_no_piece_comes() -> None:
+    def chunks() -> Any:
+        for text in ("<think>", "one ", "two", "</think>", "Yes", "."):
+            yield {"choices": [{"text": text}]}
+
+    asked: Any = SimpleNamespace(
+        n_prompts=1, n_evaluated=5, last_report=lambda: None, attention=lambda report: None, name="a"
+    )
+    stream, thoughts = AnswerStream(asked, "Is it?", chunks(), 3, 10), []
+    stream.on_thought = thoughts.append
+    assert list(stream) == ["Yes", "."]
+    assert thoughts == ["one ", "one two"]

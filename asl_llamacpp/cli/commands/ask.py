@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from ...documents.answer import Answer, AnswerStream
 from ...documents.evidence import Span
@@ -50,6 +52,9 @@ from ..options import (
 )
 from ..progress import PrefillBar
 from ..reading import read_documents
+
+WIDEST = 100
+"""Columns of a line of the evidence, in a terminal."""
 
 SHOWN = 3
 """Passages of the evidence that are shown."""
@@ -127,6 +132,7 @@ def ask(
             answers = document.ask(
                 question, max_tokens=max_tokens, temperature=temperature, seed=seed, thinking=thinking, stream=True
             )
+            answers.on_thought = bar.thought
             answer = answers.finish() if as_json else _stream(answers, bar)
             if evidence is not None:
                 answer.save_heat_map(evidence)
@@ -180,9 +186,12 @@ def _stream(answers: AnswerStream, bar: PrefillBar) -> Answer:
 def _show_evidence(answer: Answer, most: int) -> None:
     if not answer.evidence or not most:
         return
-    typer.echo(f"\nevidence   {answer.evidence_note}", err=True)
+    console = Console(stderr=True, highlight=False, markup=False)
+    width = min(console.width, WIDEST) if console.is_terminal else sys.maxsize
+    typer.echo("\n" + "\n".join(textwrap.wrap(f"evidence   {answer.evidence_note}", width)), err=True)
     for i, span in enumerate(answer.evidence[:most], start=1):
-        typer.echo(f"{i:>8}.  {passage_text(span)}", err=True)
+        lines = textwrap.wrap(passage_text(span), width, initial_indent=f"{i:>3}. ", subsequent_indent=" " * 5)
+        typer.echo("\n".join(lines), err=True)
 
 
 def passage_text(span: Span, most: int = 300) -> str:

@@ -225,6 +225,7 @@ class Chat:
             if dropped:
                 what = f"{dropped} turns of the chat do" if dropped > 1 else "turn of the chat does"
                 self.note(f"the oldest {what} not fit the context any more, and will be forgotten")
+            stream.on_thought = self._thought(bar)
             try:
                 for piece in stream:
                     if not waited:
@@ -249,6 +250,13 @@ class Chat:
                 refusal = self._idle.take_refusal()
                 if refusal is not None:
                     self.note(f"the document goes no deeper: {refusal}\n")
+
+    def _thought(self, bar: PrefillBar) -> Callable[[str], None]:
+        def on_thought(text: str) -> None:
+            self._interrupts.check()
+            bar.thought(text)
+
+        return on_thought
 
     def work(self, task: Callable[[Callable[[str], object]], str]) -> str:
         """See `chat_commands.Console`."""

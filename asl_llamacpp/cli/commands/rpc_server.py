@@ -20,6 +20,9 @@ def rpc_server(
     cache: Annotated[
         Path | None, typer.Option(help="Keep large tensors in this folder.", show_default="no cache", file_okay=False)
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the devices, and a line for each connection.")
+    ] = False,
 ) -> None:
     """Lend this machine's GPUs, or its CPU, to `ask --rpc` and `Llama(rpc_servers=...)` on another one.
 
@@ -28,4 +31,6 @@ def rpc_server(
     with one_line_errors():
         if host not in ("127.0.0.1", "localhost"):
             typer.echo(f"warning: whoever can reach {host}:{port} can use this machine, without a password", err=True)
-        rpc.serve(host, port, threads, cache)
+        if not verbose:
+            typer.echo(f"lending this machine at {host}:{port}, until Ctrl-C", err=True)
+        rpc.serve(host, port, threads, cache, verbose)
