@@ -218,10 +218,16 @@ class DeviceMemory:
         place, staged = self._place(il), self._hidden_on_host and any(taken)
         if place != self._host:
             taken[place] += pad(_INPUT_BYTES * n, CELLS_PAD)
-            known = self.document.known if il < self.document.il_known else 0
-            rows = min(self.shape.n_ubatch, self._n - known)
-            taken[place] += _STAGED * rows * self._row if staged else 0
+            taken[place] += _STAGED * self._staged_rows(il) * self._row if staged else 0
         return taken
+
+    def _staged_rows(self, il: int) -> int:
+        """Of an ubatch of the runs up to layer `il`: known tokens come in behind their layers."""
+        known, il_known, tokens = self.document.known, self.document.il_known, self.one.tokens
+        most = self._n - known
+        if known and il_known <= il < len(tokens):
+            most = max(most, tokens[il_known])
+        return min(self.shape.n_ubatch, most)
 
     # ---- the mask --------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class LlamaModel:
     """llama-cpp-python's Llama, or ours; flash attention is on for every contestant.
 
     task: model, threads, tokens, library, policy, kv_budget; where given kv_type (f16 or q8_0), n_ctx, n_gpu_layers,
-    n_ubatch, and document_min, which only ours takes.
+    n_ubatch; and document_min, hidden, reader and reader_options, which only ours takes.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:
@@ -55,8 +55,9 @@ class LlamaModel:
         import asl_llamacpp
 
         own = {"kv_policy": task["policy"], "kv_budget": task["kv_budget"], "calibration": None}
-        if "document_min" in task:
-            own["document_min"] = task["document_min"]
+        for name in ("document_min", "hidden", "reader", "reader_options"):
+            if name in task:
+                own[name] = task[name]
         self.llm = asl_llamacpp.Llama(task["model"], **own, **common)
 
     def prefill(self, tokens: list[int]) -> int:

@@ -34,14 +34,26 @@ def thin(shape: Shape) -> Shape:
     return replace(shape, name=f"{shape.name}-thin", **sizes, **few)
 
 
+def shape_of(args: argparse.Namespace, name: str) -> Shape:
+    return thin(SHAPES[name]) if args.rehearse else SHAPES[name]
+
+
 def run(
     args: argparse.Namespace, model: Path, contestant: Contestant, n_layer: int, n: int, stock: Path
 ) -> dict[str, Any]:
     """What one process measured; see `device.run_watched`."""
+    if contestant.reader is not None:
+        reader = shape_of(args, contestant.reader)
+        n_layer = reader.n_layer
     task = {"model": str(model), "threads": args.threads, "n_decode": args.decode, "n_gpu_layers": -1}
     task |= {"policy": contestant.policy(n_layer), "kv_budget": contestant.kv_budget}
     task |= {"n_ubatch": contestant.n_ubatch, "n_question": N_QUESTION, "n_ctx": n + args.decode + 256}
     task |= {"software_gpu": args.rehearse}
+    if contestant.hidden != "device":
+        task |= {"hidden": contestant.hidden}
+    if contestant.reader is not None:
+        options = {"n_gpu_layers": -1, "n_ubatch": contestant.n_ubatch, "allow_slower": bool(args.rehearse)}
+        task |= {"reader": str(write(reader, OUT / "shapes")), "reader_options": options}
     return device.run_watched(task, device.made_up_tokens(n), stock)
 
 
@@ -50,10 +62,12 @@ def measure(args: argparse.Namespace, journal: Journal, stock: Path) -> list[dic
     rows = []
     for n in args.lengths:
         for name in args.shapes:
-            shape = thin(SHAPES[name]) if args.rehearse else SHAPES[name]
+            shape = shape_of(args, name)
             model = write(shape, OUT / "shapes")
             for i in range(args.rounds):
                 for contestant in CONTESTANTS:
+                    if contestant.reader == name:
+                        continue
                     key = f"{shape.name} {contestant.name} {n} {i}"
                     found = journal.get(key, partial(run, args, model, contestant, shape.n_layer, n, stock))
                     print(f"{key}: {found}", flush=True)

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Contestant:
-    """`spec`: the policy, {half} and {late} being layers; None: unpatched llama.cpp."""
+    """`spec`: the policy, {half} and {late} being layers; None: unpatched llama.cpp.
+
+    `hidden`: where hidden states are kept. `reader`: a smaller shape that reads for others, to whose layers the policy
+    applies.
+    """
 
     name: str
     spec: str | None
     kv_budget: int | None = None
     n_ubatch: int = 512
+    hidden: str = "device"
+    reader: str | None = None
 
     def policy(self, n_layer: int) -> str:
         """For a model of n_layer layers."""
@@ -29,4 +35,6 @@ CONTESTANTS = (
     Contestant("asl, half way, ubatch 1024", "asl:layer={half}", n_ubatch=1024),
     Contestant("asl, half way, ubatch 2048", "asl:layer={half}", n_ubatch=2048),
     Contestant("asl, half way, kv_budget", "asl:layer={half}", kv_budget=2048),
+    Contestant("asl, half way, hidden states on the host", "asl:layer={half}", n_ubatch=1024, hidden="host"),
+    Contestant("read by 1B", "asl:layer={half}", n_ubatch=1024, reader="1B"),
 )

@@ -75,6 +75,10 @@ struct fuzz {
             tokens[random() % tokens.size()] = chance(0.5) ? -integer(1, INT32_MAX) : integer(b.n_vocab, INT32_MAX);
         }
 
+        if (chance(0.3)) {
+            call([&] { return llama_layerwise_keep_hidden(ctx, chance(0.5)); });
+        }
+
         const int32_t window   = chance(0.9) ? integer(1, 20) : integer(-3, 130);
         const int32_t headroom = chance(0.9) ? integer(0, 300) : chance(0.5) ? -1 : INT32_MAX;
 
@@ -532,6 +536,7 @@ struct fuzz {
         int32_t data[4] = {};
 
         CHECK(llama_layerwise_begin   (nullptr, data, 4, 1, 0) == LLAMA_LAYERWISE_STATUS_INVALID);
+        CHECK(llama_layerwise_keep_hidden(nullptr, true)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_run     (nullptr, 0, 1, nullptr, 0)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_keep    (nullptr, data, 4)       == LLAMA_LAYERWISE_STATUS_INVALID);
         CHECK(llama_layerwise_compress(nullptr, 0, data, 1, 4) == LLAMA_LAYERWISE_STATUS_INVALID);

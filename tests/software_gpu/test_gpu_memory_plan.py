@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from cli_calls import invoke
 from software_gpu import SoftwareGpu
 
 from asl_llamacpp import Llama
+from asl_llamacpp.budget import device_memory, memory
+from asl_llamacpp.budget.device_memory import DeviceMemory
+from asl_llamacpp.budget.kv_shape import KVShape
 from asl_llamacpp.cli.commands.plan import kv_type
+from asl_llamacpp.store import memory as store_memory
 
 ASL = "asl:l_obs=2,l_min=2,l_max=4,select_k=600"
 NEVER = "asl:l_obs=2,l_min=2,l_max=none,tau=1e-9,select_k=600"
@@ -27,6 +31,13 @@ WITHIN = 0.05
 SHAPES = {
     "llama": tiny_models.TinyModel("llama", n_layer=8, n_embd=256, n_head=8, n_ff=512),
     "gemma2": tiny_models.TinyModel("gemma2", n_layer=8, n_embd=256, n_head=8, n_ff=512, n_swa=256, attn_softcap=4.0),
+    # hidden states are much of it
+    "wide": tiny_models.TinyModel("llama", n_layer=8, n_embd=1024, n_head=2, n_ff=64),
+    "wide gemma2": tiny_models.TinyModel(
+        "gemma2", n_layer=8, n_embd=1024, n_head=2, n_ff=64, n_swa=256, attn_softcap=4.0
+    ),
+    # and K and V
+    "many cells": tiny_models.TinyModel("llama", n_layer=8, n_embd=64, n_head=8, n_head_kv=8, n_ff=64),
 }
 
 
@@ -71,6 +82,23 @@ CASES = [
     Case("full", devices=2, settings={"flash_attn": True}),
 ]
 
+EARLY, LATE = "asl:l_obs=2,l_min=2,l_max=2", "asl:l_obs=2,l_min=2,l_max=6"
+WIDE = [
+    Case(f"{LATE},select_k=2000"),
+    Case(f"{LATE},select_k=2000", devices=2, known="asked"),
+    Case(f"{EARLY},select_k=2000", devices=2),
+    Case(f"{EARLY},select_k=1000,decide_every=2", devices=2, settings={"n_ubatch": 512, "n_batch": 512}),
+    Case("asl-2pass:l_obs=2,l_min=2,l_max=4,select_k=1000", devices=2, known="asked", settings=QUANTIZED),
+    Case("asl-2pass:l_obs=2,l_min=2,l_max=4,select_k=1000", known="asked"),
+    Case("fastkv:select_k=600", 100, devices=3),
+    Case(f"{LATE},select_k=1000", 300, devices=2, known="asked", settings=QUANTIZED),
+    Case(f"{LATE},select_k=1000", 300, devices=2, settings=QUANTIZED),
+    *(Case(known=known, settings={"hidden": "host"}) for known in ("", "asked", "complete")),
+    Case(devices=2, known="asked", settings={"hidden": "host"}),
+    Case(f"{ASL},keep=selected", 700, settings={"hidden": "host", **QUANTIZED}),
+]
+"""Where hidden states, known ones and selected ones, are a share that shows; and what was once planned wrongly."""
+
 
 def tokens_of(n: int, seed: int) -> list[int]:
     return [3 + (7 * i + seed + i // 256) % 256 for i in range(n)]
@@ -104,13 +132,84 @@ def measured(path: Path, case: Case, gpu: SoftwareGpu) -> list[tuple[int, int]]:
         return [(plan[i].total, gpu.counters(i).bytes_peak) for i in range(case.devices)]
 
 
+ALL = [
+    *((name, case) for case in CASES for name in ("llama", "gemma2")),
+    *((name, case) for case in WIDE for name in ("wide", "wide gemma2")),
+    *(("wide", case) for case in CASES[:12]),
+    *(("many cells", case) for case in [*CASES[:12], *WIDE[:4]]),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("name", "case"), ALL, ids=str)
 def test_the_plan_is_what_a_device_counts(model: Callable[[str], Path], name: str, case: Case) -> None:
     with SoftwareGpu(case.devices, compute=False, delay=0, accept="cuda") as gpu:
         for planned, counted in measured(model(name), case, gpu):
             assert abs(planned - counted) <= WITHIN * counted, f"{planned / counted:.3f} of {counted:,} bytes"
+
+
+# ---- every term of the plan shows ------------------------------------------------------------------------------------
+
+
+def drop(field: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Leave out one kind of memory."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        places = memory.places
+
+        def without(*args: Any, **kwargs: Any) -> Any:
+            return tuple(replace(place, **{field: 0}) for place in places(*args, **kwargs))
+
+        monkeypatch.setattr(store_memory, "places", without)
+
+    return patch
+
+
+def set_to(owner: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda monkeypatch: monkeypatch.setattr(owner, name, value)
+
+
+def nothing(self: DeviceMemory, *_: Any) -> list[int]:
+    return [0] * (self._host + 1)
+
+
+KEPT = Case(f"{LATE},select_k=2000", settings={"document_min": None})
+HELD = Case(f"{EARLY},select_k=2000")
+TERMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, Case]] = {
+    "weights": (drop("weights"), "llama", CASES[0]),
+    "compute": (drop("compute"), "llama", CASES[0]),
+    "K and V": (drop("kv"), "many cells", CASES[0]),
+    "hidden": (drop("hidden"), "wide", CASES[0]),
+    "mask": (drop("mask"), "many cells", CASES[0]),
+    "hidden states while layers run": (set_to(DeviceMemory, "_hidden", nothing), "wide", Case(NEVER)),
+    "those that are gathered": (set_to(DeviceMemory, "_keeping", nothing), "wide", KEPT),
+    "those of a document that is held": (set_to(DeviceMemory, "_held_rows", 0), "wide", HELD),
+    "those on their way from the host": (
+        set_to(device_memory, "_STAGED", 0),
+        "wide",
+        Case(settings={"hidden": "host"}),
+    ),
+    "f16 cells of quantized layers": (
+        set_to(KVShape, "exact_bytes", lambda *_: 0),
+        "many cells",
+        Case(settings=QUANTIZED),
+    ),
+    "floats between types": (set_to(KVShape, "conversion_bytes", lambda *_: 0), "many cells", Case(settings=QUANTIZED)),
+}
+"""By name: how to leave it out, and a case in which that is more than the plan may be wrong by."""
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_plan_without_one_of_its_terms_is_wrong(
+    model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    leave_out, name, case = TERMS[term]
+    for dropped in (False, True):
+        if dropped:
+            leave_out(monkeypatch)
+        with SoftwareGpu(case.devices, compute=False, delay=0, accept="cuda") as gpu:
+            found = measured(model(name), case, gpu)
+        assert any(abs(planned - counted) > WITHIN * counted for planned, counted in found) == dropped, found
 
 
 def test_nothing_is_allocated(model: Callable[[str], Path]) -> None:
