@@ -11,6 +11,7 @@ import typer
 from ..budget.plan import parse_budget
 from ..budget.text import Budget as Budget_
 from ..documents import shelf
+from ..files.model_file import find_model
 from .defaults import MODEL_DEFAULT
 
 BATCH = 512
@@ -26,6 +27,11 @@ class OnOverflow(str, Enum):
     sections = "sections"
 
 
+class Positions(str, Enum):
+    original = "original"
+    compact = "compact"
+
+
 Model: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -35,6 +41,26 @@ Model: TypeAlias = Annotated[
         envvar="ASL_MODEL",
         show_envvar=False,
         show_default=MODEL_DEFAULT,
+    ),
+]
+Reader: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="GGUF file of a small model that reads long prompts for this one: the policy's layers are its layers.",
+        show_default="none",
+    ),
+]
+ReaderGpuLayers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=-1, help="The reader's layers on the GPU; -1: all.", show_default="as --n-gpu-layers"),
+]
+ReaderThreads: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="The reader's CPU threads.", show_default="as --threads")
+]
+WithPositions: TypeAlias = Annotated[
+    Positions,
+    typer.Option(
+        "--positions", help="Where the tokens that a reader chose stand: where they stood, or one behind the other."
     ),
 ]
 PolicySpec: TypeAlias = Annotated[
@@ -113,6 +139,30 @@ def budget_of(text: str | None) -> Budget_ | None:
 def how_to_overflow(overflow: OnOverflow, sections: bool) -> shelf.Overflow:
     """What both options together say."""
     return "sections" if sections or overflow is OnOverflow.sections else "error"
+
+
+def check_positions(reader: Path | None, positions: Positions) -> None:
+    """ValueError: there is no reader that they could be for."""
+    if reader is None and positions is not Positions.original:
+        raise ValueError(f"--positions {positions.value} is for tokens that a reader chose: give --reader FILE too")
+
+
+def reader_arguments(
+    reader: Path | None, positions: Positions, n_gpu_layers: int | None, threads: int | None, llama: dict[str, Any]
+) -> dict[str, Any]:
+    """What `Llama` takes the reader's options as; `llama`: `llama_options`, which are the reader's too unless given.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_model`; ValueError for options of a reader where there is none.
+    """
+    check_positions(reader, positions)
+    own = {"n_gpu_layers": n_gpu_layers, "n_threads": threads, "n_threads_batch": threads}
+    own = {name: value for name, value in own.items() if value is not None}
+    if reader is None:
+        if own:
+            raise ValueError("--reader-n-gpu-layers and --reader-threads are for a reader: give --reader FILE too")
+        return {}
+    return {"reader": find_model(reader), "reader_options": {**llama, **own}, "positions": positions.value}
 
 
 def llama_options(n_gpu_layers: int, threads: int | None, ubatch: int | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def answer_sample(llm: Any, task: Task, sample: Sample, chat: bool) -> Line:
         "score": task.score(output, sample.answers),
         "prefill_seconds": round(report.seconds["total"], 4),
         "seconds": round(seconds, 4),
-        "selection_layer": report.selection_layer,
+        "selection_layer": (report.read or report).selection_layer,
         "forced": report.forced,
         "n_selected": report.n_selected,
         "kv_bytes": report.kv_bytes,

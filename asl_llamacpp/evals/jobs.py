@@ -35,7 +35,7 @@ class Job:
     def key(self) -> Line:
         budget = None if self.variant.budget is None else str(self.variant.budget)
         where: Line = {"model": self.model, "task": self.task.name, "length": self.length, "sample": self.sample}
-        return {**where, "seed": self.seed, "policy": self.variant.policy, "budget": budget}
+        return {**where, "seed": self.seed, "policy": self.variant.name, "budget": budget}
 
     @property
     def prompt(self) -> tuple[int, str, int, int]:
@@ -51,15 +51,16 @@ Answers: TypeAlias = Iterator[tuple[Job, Line]]
 
 
 def answer_all(path: Path, jobs: Sequence[Job], chat: bool, shared: bool, llama_options: dict[str, Any]) -> Answers:
-    """The jobs' answers; `shared`: prompt by prompt, else each policy in turn."""
+    """The jobs' answers; `shared`: prompt by prompt, else, and where another model reads, each policy in turn."""
     for _, same_length in groupby(jobs, lambda job: job.length):
         group = list(same_length)
         options = {"n_ctx": _n_ctx(group), "flash_attn": True, "document_min": None, **llama_options}
-        if shared:
+        alone = [job for job in group if job.variant.reader is None]
+        if shared and alone:
             try:
                 with open_shared(path, **options) as llm:
-                    yield from _shared(llm, group, chat)
-                continue
+                    yield from _shared(llm, alone, chat)
+                group = [job for job in group if job.variant.reader is not None]
             except UnsupportedModelError:
                 pass
         yield from _separate(path, group, chat, options)

@@ -15,7 +15,7 @@ from .lines import Line, answered, append, key_of, repair
 from .prompts import Prompts
 from .registry import expand, open_task
 from .summary import FULL
-from .variants import variants
+from .variants import ReaderFile, variants
 
 OnLine: TypeAlias = Callable[[Line, int, int], None]
 
@@ -35,6 +35,7 @@ def run(
     on_line: OnLine | None = None,
     shared: bool = True,
     answered_by_full: bool = False,
+    reader: ReaderFile | None = None,
     **llama_options: Any,
 ) -> int:
     """Let `model` answer `n_samples` prompts of each task, length and seed under each policy; the number of new lines.
@@ -57,6 +58,7 @@ def run(
             the time, and no seconds. A model that cannot be run layer by layer is evaluated the ordinary way.
         answered_by_full: `full` goes first, and the others answer only the prompts that it answers entirely right. What
             it cannot answer tells nothing of what pruning costs, and takes most of the time.
+        reader: a model that reads for this one, under every policy that prunes; each such answer has its own prefill.
         llama_options: further arguments of `Llama`.
 
     Raises:
@@ -64,7 +66,7 @@ def run(
             error line instead.
     """
     path, out = models.find_model(model), Path(out)
-    compared = variants(policies, budgets)
+    compared = variants(policies, budgets, reader)
     if n_samples < 1 or not (tasks and lengths and compared and seeds):
         raise ValueError("there is nothing to evaluate: give a task, a length, a policy, a seed and samples")
     if answered_by_full and not any(variant.policy == FULL for variant in compared):

@@ -14,11 +14,25 @@ from ...evals.lines import Line, read_lines
 from ...evals.registry import FROM_FILES, task_names
 from ...evals.runner import run
 from ...evals.statistics import check_installed
+from ...evals.variants import ReaderFile
 from ...llama import models
 from ...prefill.plot import figure_class
 from ..counting_bar import counting_bar
 from ..errors import one_line_errors
-from ..options import BATCH, GpuLayers, Model, Threads, TypeK, TypeV, Ubatch, llama_options
+from ..options import (
+    BATCH,
+    GpuLayers,
+    Model,
+    Positions,
+    Reader,
+    Threads,
+    TypeK,
+    TypeV,
+    Ubatch,
+    WithPositions,
+    check_positions,
+    llama_options,
+)
 
 LINES, TABLES = "run.jsonl", "tables.md"
 _BASELINE = ("full", "asl")
@@ -59,6 +73,8 @@ def eval(
         Path | None, typer.Option(help="Make tables and figures of this file's lines; run nothing.", show_default=False)
     ] = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try samples that failed once more.")] = False,
+    reader: Reader = None,
+    positions: WithPositions = Positions.original,
     separate: Annotated[
         bool, typer.Option("--separate", help="A prefill for each policy, to measure seconds; answers are the same.")
     ] = False,
@@ -88,6 +104,8 @@ def eval(
             return
         if not task or not length or out is None:
             raise ValueError("give --task (--list names them), --length and --out, or --report FILE")
+        reads = None if reader is None else ReaderFile(models.find_model(reader), positions.value)
+        check_positions(reader, positions)
         options: dict[str, Any] = {
             **llama_options(n_gpu_layers, threads, ubatch),
             "type_k": kv_type(type_k),
@@ -110,6 +128,7 @@ def eval(
                 on_line=on_line,
                 shared=not separate,
                 answered_by_full=answered,
+                reader=reads,
                 **options,
             )
         _publish(read_lines(out / LINES), out)
