@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias, TypeVar
 
 from ..engine.sizes import Run, Sizes
@@ -72,6 +72,19 @@ def with_compute(
     for run in largest_runs(case, choice, document):
         compute = tuple(max(pair) for pair in zip(compute, measure(run), strict=True))
     return replace(machine, compute=compute)
+
+
+def together(ours: Sequence[MemoryUse], theirs: Sequence[MemoryUse]) -> tuple[MemoryUse, ...]:
+    """What two models take of each place, each when it takes most; the host comes last."""
+    sums = {one.name: one for one in ours[:-1]}
+    for one in (*theirs[:-1], ours[-1], theirs[-1]):
+        sums[one.name] = one if one.name not in sums else _sum(sums[one.name], one)
+    return tuple(sums.values())
+
+
+def _sum(one: MemoryUse, other: MemoryUse) -> MemoryUse:
+    sizes = {size.name: getattr(one, size.name) + getattr(other, size.name) for size in fields(one)[1:]}
+    return replace(one, **sizes)
 
 
 def devices_of(found: Sequence[T]) -> Sequence[T]:

@@ -43,6 +43,7 @@ class Need:
     forced_layer  l_max that the budget demands
     keep          KV cells per layer and KV head after compression
     note          what the budget changed, or why the policy does not fit
+    reader        of all that, what the model takes that reads for this one; None: there is none
     """
 
     policy: str
@@ -58,6 +59,7 @@ class Need:
     forced_layer: int | None
     keep: int | None
     note: str
+    reader: Need | None = None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class ReaderWork:
 
         return (
             f"for {self.n_tokens:,} tokens {self.layers[0]} of the reader's {self.layers[1]} layers take "
-            f"{tera(self.reading)} million million multiply-adds, and {self.select_k:,} tokens through the other model "
+            f"{tera(self.reading)} trillion multiply-adds, and {self.select_k:,} tokens through the other model "
             f"{tera(self.answering)}: {tera(self.together)} together. Alone, with the first {self.own[0]} of its "
             f"{self.own[1]} layers on all tokens, it takes {tera(self.alone)}"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..budget.memory import MemoryUse
 from ..engine.vocabulary import Vocabulary
 from ..policies.read_by import ReadBy
 from ..prefill.report import OnProgress, PrefillReport, Progress
@@ -134,6 +135,12 @@ class Reader:
         row = np.full(len(theirs), scores.max(), dtype=np.float32)
         row[: len(scores)] = scores
         return transfer(row, theirs, prompt.ours)
+
+    def plan_memory(self, n_tokens: int) -> tuple[MemoryUse, ...]:
+        """What a prompt of so many of its own tokens takes of it at most; of more than its context, what that holds."""
+        llm: Any = self.llm
+        planned: tuple[MemoryUse, ...] = llm.plan_memory(min(n_tokens, llm.n_ctx()))
+        return planned
 
     def close(self) -> None:
         """Free the model."""

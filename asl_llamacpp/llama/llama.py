@@ -10,7 +10,7 @@ from typing import Any
 
 import llama_cpp
 
-from ..budget.memory import MemoryUse
+from ..budget.memory import MemoryUse, together
 from ..budget.text import Budget, parse_budget
 from ..documents.chat_prompt import NeutralTurn
 from ..documents.document import Document
@@ -247,6 +247,7 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
             n_tokens: the prompt's, those of the document included.
             document: the prompt begins with it; what is known of it now need not be computed again.
 
+        With a `reader`, what both models take, each when it takes most; its tokens are taken to be as many.
         Nothing is evaluated or allocated. A GPU's driver takes memory beside this.
 
         Raises BudgetError as the prompt would, and ValueError if it does not fit `n_ctx`.
@@ -255,7 +256,10 @@ class Llama(DocumentCalls, OnDevices, OneAtATime, CheckedTemplate, PrunedEvaluat
             flash = self.context_params.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
             shape = replace(shape_of(self._model.model, self._n_ctx, self.context_params), flash_attn=flash)
             return plan_stock(self._model.model, self._ctx.ctx, shape, self.n_embd(), self._kv_on_host)
-        return self._planner(self.pruned_cache).plan(n_tokens, None if document is None else document.entry)
+        planned = self._planner(self.pruned_cache).plan(n_tokens, None if document is None else document.entry)
+        if self.reader is None:
+            return planned
+        return together(planned, self.reader.plan_memory(n_tokens))
 
     @property
     def _kv_on_host(self) -> bool:

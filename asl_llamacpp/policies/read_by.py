@@ -38,6 +38,11 @@ def check_reads(policy: Policy) -> None:
         )
 
 
+def can_be_read_for(policy: Policy) -> bool:
+    """Whether another model may read under this policy, or it needs none, as `full`."""
+    return not policy.prunes or isinstance(policy, InUnits)
+
+
 @dataclass(frozen=True)
 class Half(Policy, listed=False):
     """One model's half of `policy`."""

@@ -37,6 +37,10 @@ from ..options import (
     Password,
     Place,
     PolicySpec,
+    Positions,
+    Reader,
+    ReaderGpuLayers,
+    ReaderThreads,
     ReadTimeout,
     Rpc,
     Sections,
@@ -46,9 +50,11 @@ from ..options import (
     Thinking,
     Threads,
     UbatchOfDevice,
+    WithPositions,
     budget_of,
     how_to_overflow,
     llama_options,
+    reader_arguments,
 )
 from ..progress import PrefillBar
 from ..reading import read_documents
@@ -71,6 +77,10 @@ def ask(
     ] = None,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask about it.", show_default=False)] = "",
     model: Model = None,
+    reader: Reader = None,
+    reader_n_gpu_layers: ReaderGpuLayers = None,
+    reader_threads: ReaderThreads = None,
+    positions: WithPositions = Positions.original,
     policy: PolicySpec = "asl",
     budget: Budget = None,
     n_ctx: Annotated[
@@ -119,10 +129,12 @@ def ask(
         reading = Reading(password, seconds=read_timeout, allow_private=allow_private)
         path = models.find_model(model)
         loaded = read_documents(documents, quiet, reading)
+        llama = {**llama_options(n_gpu_layers, threads, ubatch), "hidden": hidden.value}
+        reads = reader_arguments(reader, positions, reader_n_gpu_layers, reader_threads, llama)
         options: dict[str, Any] = {
             "n_ctx": fit_context(measure(path, loaded, question, system), max_tokens, n_ctx, on_overflow),
-            **llama_options(n_gpu_layers, threads, ubatch),
-            "hidden": hidden.value,
+            **llama,
+            **reads,
             "rpc_servers": rpc,
             "kv_policy": policy,
             "kv_budget": budget_of(budget),
@@ -141,6 +153,7 @@ def ask(
                 "answer": answer.text,
                 "model": str(path),
                 "policy": answer.report.policy,
+                "reader": None if reader is None else str(reader),
                 "n_ctx": options["n_ctx"],
             }
             facts: dict[str, Any] = {"usage": answer.usage, "finish_reason": answer.finish_reason}

@@ -39,6 +39,10 @@ from ..options import (
     Password,
     Place,
     PolicySpec,
+    Positions,
+    Reader,
+    ReaderGpuLayers,
+    ReaderThreads,
     ReadTimeout,
     Rpc,
     Sections,
@@ -48,9 +52,11 @@ from ..options import (
     Thinking,
     Threads,
     UbatchOfDevice,
+    WithPositions,
     budget_of,
     how_to_overflow,
     llama_options,
+    reader_arguments,
 )
 from ..progress import PrefillBar
 from ..reading import read_documents
@@ -69,6 +75,10 @@ def chat(
         ),
     ],
     model: Model = None,
+    reader: Reader = None,
+    reader_n_gpu_layers: ReaderGpuLayers = None,
+    reader_threads: ReaderThreads = None,
+    positions: WithPositions = Positions.original,
     policy: PolicySpec = "asl",
     budget: Budget = None,
     n_ctx: Annotated[
@@ -117,10 +127,12 @@ def chat(
         path = models.find_model(model)
         loaded = read_documents(documents, quiet, reading)
         size = measure(path, loaded, system=system)
+        llama = {**llama_options(n_gpu_layers, threads, ubatch), "hidden": hidden.value}
+        reads = reader_arguments(reader, positions, reader_n_gpu_layers, reader_threads, llama)
         options: dict[str, Any] = {
             "n_ctx": fit_context(size, max_tokens, n_ctx, on_overflow, ROOM),
-            **llama_options(n_gpu_layers, threads, ubatch),
-            "hidden": hidden.value,
+            **llama,
+            **reads,
             "rpc_servers": rpc,
             "kv_budget": budget_of(budget),
         }

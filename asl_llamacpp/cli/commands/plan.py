@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...budget.kv_shape import CELLS_PAD, pad
 from ...budget.memory_plan import HEADROOM, Need, Planner
-from ...budget.model_file import open_model_file
+from ...budget.model_file import ModelFile, open_model_file
 from ...budget.model_shape import ModelShape, kv_type
 from ...budget.plan import KVShape
+from ...budget.reader_pair import open_reader_shape
+from ...budget.reader_plan import ReaderPlanner
 from ...engine.devices import batch_sizes
 from ...engine.log import silence_llama_cpp
 from ...files.calibration import calibrated
 from ...files.model_file import find_model
-from ...policies import POLICIES
+from ...policies import POLICIES, parse_policy
+from ...policies.read_by import can_be_read_for
 from ..defaults import MODEL_DEFAULT
 from ..errors import one_line_errors
-from ..options import BATCH, GpuLayers, HiddenPlace, Place, TypeK, TypeV, UbatchOfDevice, budget_of, size_of
+from ..options import (
+    BATCH,
+    GpuLayers,
+    HiddenPlace,
+    Place,
+    Reader,
+    ReaderGpuLayers,
+    TypeK,
+    TypeV,
+    UbatchOfDevice,
+    budget_of,
+    size_of,
+)
 
 _COLUMNS = (
     *("policy", "fits", "weights", "compute", "KV after", "KV peak"),
@@ -54,6 +70,8 @@ def plan(
     policy: Annotated[
         list[str] | None, typer.Option(help="A policy, such as asl:select_k=1024; may be repeated.", show_default="all")
     ] = None,
+    reader: Reader = None,
+    reader_n_gpu_layers: ReaderGpuLayers = None,
     type_k: TypeK = "f16",
     type_v: TypeV = "f16",
     n_ctx: Annotated[
@@ -70,24 +88,37 @@ def plan(
     with one_line_errors():
         silence_llama_cpp()
         path = find_model(model)
-        policies = [calibrated(spec, path)[0] for spec in policy or POLICIES]
+        reads = None if reader is None else find_model(reader)
+        specs = policy or [name for name in POLICIES if reads is None or can_be_read_for(parse_policy(name))]
+        policies = [calibrated(spec, reads or path)[0] for spec in specs]
         kv_budget = budget_of(budget)
         memory = None if vram is None else size_of("--vram", vram)
-        by_device = batch_sizes({"n_gpu_layers": n_gpu_layers}).get("n_ubatch", BATCH)
-        with open_model_file(path, n_gpu_layers) as file:
-            found = file.shape
-            shape = KVShape(
-                layers=found.layers,
-                n_ctx=n_ctx or pad(prompt + HEADROOM, CELLS_PAD),
-                n_ubatch=ubatch or by_device,
-                type_k=kv_type(type_k),
-                type_v=kv_type(type_v),
-                swa_full=swa_full,
-            )
-            planner = Planner(found, shape, ubatch or BATCH, memory, kv_budget, file, hidden is Place.host)
-            rows = planner.needs(path, prompt, policies)
+        cache: dict[str, Any] = {"type_k": kv_type(type_k), "type_v": kv_type(type_v), "swa_full": swa_full}
+        n_ctx = n_ctx or pad(prompt + HEADROOM, CELLS_PAD)
+
+        def planner(file: ModelFile, n_gpu_layers: int) -> Planner:
+            n_ubatch = ubatch or batch_sizes({"n_gpu_layers": n_gpu_layers}).get("n_ubatch", BATCH)
+            shape = KVShape(layers=file.shape.layers, n_ctx=n_ctx, n_ubatch=n_ubatch, **cache)
+            return Planner(file.shape, shape, ubatch or BATCH, memory, kv_budget, file, hidden is Place.host)
+
+        with ExitStack() as stack:
+            large = planner(stack.enter_context(open_model_file(path, n_gpu_layers)), n_gpu_layers)
+            if reads is None:
+                rows = large.needs(path, prompt, policies)
+            else:
+                open_reader_shape(reads)
+                on_gpu = n_gpu_layers if reader_n_gpu_layers is None else reader_n_gpu_layers
+                small = planner(stack.enter_context(open_model_file(reads, on_gpu)), on_gpu)
+                rows = ReaderPlanner(large, path, small, reads).needs(prompt, policies)
+        found, shape = large.model, large.shape
         if as_json:
-            facts = {"model": str(path), "prompt": prompt, "n_ctx": shape.n_ctx, "vram": memory}
+            facts = {
+                "model": str(path),
+                "reader": reads and str(reads),
+                "prompt": prompt,
+                "n_ctx": shape.n_ctx,
+                "vram": memory,
+            }
             told = {
                 **facts,
                 "budget": kv_budget and str(kv_budget),

@@ -25,13 +25,19 @@ from ..options import (
     Overflow,
     Place,
     PolicySpec,
+    Positions,
+    Reader,
+    ReaderGpuLayers,
+    ReaderThreads,
     Rpc,
     Sections,
     Threads,
     UbatchOfDevice,
+    WithPositions,
     budget_of,
     how_to_overflow,
     llama_options,
+    reader_arguments,
     size_of,
 )
 
@@ -44,6 +50,10 @@ def serve(
         list[Path] | None, typer.Argument(metavar="[DOC...]", help="Files to bring along.", show_default=False)
     ] = None,
     model: Model = None,
+    reader: Reader = None,
+    reader_n_gpu_layers: ReaderGpuLayers = None,
+    reader_threads: ReaderThreads = None,
+    positions: WithPositions = Positions.original,
     host: Annotated[str, typer.Option(help="Address to listen at. One beyond this machine needs a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8080,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -94,10 +104,12 @@ def serve(
         for file in documents or ():
             if not file.is_file():
                 raise FileNotFoundError(f"no such document: {file}")
+        llama = {**llama_options(n_gpu_layers, threads, ubatch), "hidden": hidden.value}
+        reads = reader_arguments(reader, positions, reader_n_gpu_layers, reader_threads, llama)
         options: dict[str, Any] = {
             "n_ctx": n_ctx or _context(path),
-            **llama_options(n_gpu_layers, threads, ubatch),
-            "hidden": hidden.value,
+            **llama,
+            **reads,
             "rpc_servers": rpc,
             "kv_budget": budget_of(budget),
             "logits_all": logprobs,
