@@ -13,6 +13,9 @@ from ..prefill.report import Progress
 from ..prefill.time_left import TimeLeft
 from . import bar_columns
 
+_BY_TWO = ("reading", "answering")
+"""Phases where one model reads, and another answers: they say all."""
+
 
 class PrefillBar:
     """A bar that takes what `Llama.on_progress` is called with; shown inside `with`, or until `stop`.
@@ -44,7 +47,7 @@ class PrefillBar:
         left = self.time_left(progress, now)
         self._bar.update(
             self._task,
-            description=title or f"prefill, {progress.phase}",
+            description=title or (progress.phase if progress.phase in _BY_TWO else f"prefill, {progress.phase}"),
             total=1.0,
             completed=self.time_left.share,
             where=f"layer {progress.layer + 1} of {progress.layers}",
