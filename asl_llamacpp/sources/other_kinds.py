@@ -49,12 +49,15 @@ _BEGINS = (
 )  # fmt: skip
 
 _IN_OLE: tuple[tuple[str, Told], ...] = (
-    ("WordDocument", ("an old Word file (.doc)", f"save it as DOCX first, in Word or LibreOffice: {_CONVERT} docx")),
-    ("Workbook", ("an old Excel file (.xls)", f"save it as XLSX first, in Excel or LibreOffice: {_CONVERT} xlsx")),
-    ("Book", ("an old Excel file (.xls)", f"save it as XLSX first, in Excel or LibreOffice: {_CONVERT} xlsx")),
+    (
+        "WordDocument",
+        ("an old Word file (.doc)", f"save it as DOCX first, in Word or LibreOffice: {_CONVERT} docx FILE"),
+    ),
+    ("Workbook", ("an old Excel file (.xls)", f"save it as XLSX first, in Excel or LibreOffice: {_CONVERT} xlsx FILE")),
+    ("Book", ("an old Excel file (.xls)", f"save it as XLSX first, in Excel or LibreOffice: {_CONVERT} xlsx FILE")),
     (
         "PowerPoint Document",
-        ("an old PowerPoint file (.ppt)", f"save it as PPTX first, in PowerPoint or LibreOffice: {_CONVERT} pptx"),
+        ("an old PowerPoint file (.ppt)", f"save it as PPTX first, in PowerPoint or LibreOffice: {_CONVERT} pptx FILE"),
     ),
     ("VisioDocument", ("a Visio drawing", "save it as PDF first")),
     ("Quill", ("a Publisher file", "save it as PDF first")),
@@ -84,7 +87,7 @@ def told_of(data: bytes) -> Told | None:
     """What these bytes are beyond doubt, and what to do; None: they are none of these."""
     if data.startswith(_OLE):
         known = next((told for stream, told in _IN_OLE if _stream(stream) in data), None)
-        return known or ("an old Office file", f"save it as DOCX, XLSX, PPTX or PDF first, or try: {_CONVERT} pdf")
+        return known or ("an old Office file", f"save it as DOCX, XLSX, PPTX or PDF first, or try: {_CONVERT} pdf FILE")
     if b"<office:document " in data[:4096] and b"opendocument:xmlns:office" in data[:4096]:
         return "a flat OpenDocument file", "save it as ODT, ODS, ODP or PDF first"
     return next((kind.told for kind in _BEGINS if kind.fits(data)), None)

@@ -167,3 +167,11 @@ def test_an_rpc_server_says_nothing_of_each_connection() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert out == "" and err == f"lending this machine at 127.0.0.1:{port}, until Ctrl-C\n"
+
+
+def test_nothing_to_ask_and_nothing_to_be_asked(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(invoke("ask"), "name a document and a question: asl-llamacpp ask")
+    fails(invoke("ask", document, " "), "name a document and a question: asl-llamacpp ask")
+    (document.parent / "b.md").write_text("# B")
+    monkeypatch.chdir(document.parent)
+    fails(invoke("ask", "a.txt", "b.md"), 'asl-llamacpp ask a.txt b.md "your question"')

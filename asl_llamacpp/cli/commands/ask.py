@@ -171,10 +171,13 @@ def ask(
 
 def _check_words(documents: list[str], question: str) -> list[str]:
     """The documents. ValueError where one of them, or the question, was forgotten."""
+    if not question.strip():
+        raise ValueError('name a document and a question: asl-llamacpp ask report.pdf "Who wrote it?"')
     is_file = question == STDIN or is_url(question) or Path(question).expanduser().exists()
     if is_file:
         what = "standard input" if question == STDIN else question
-        raise ValueError(f'{what} is a document, and no question follows: asl-llamacpp ask {question} "your question"')
+        call = " ".join(["asl-llamacpp ask", *documents, question, '"your question"'])
+        raise ValueError(f"{what} is a document, and no question follows: {call}")
     if not documents:
         raise ValueError(f"no document to ask: name a file, or - for standard input, before the question {question!r}")
     return documents
