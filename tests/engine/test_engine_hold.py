@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engines import engine_of
 from numpy.typing import NDArray
 from raw_llama import F16, Q8_0, Context, LoadModel, Model
 
@@ -382,8 +383,7 @@ def test_a_part_of_the_held_tokens_will_do(load_model: LoadModel) -> None:
 def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
     model = load_model("tiny-llama")
     tokens = model.tokens(N)
-    with Context(model, 256, N_UBATCH, creation=deferred_kv()) as context:
-        engine = Engine(context.pointer)
+    with engine_of(model, 256) as (_, engine):
         with pytest.raises(ValueError, match="holds 0 tokens"):
             engine.resume(N_HELD, tokens[:40], WINDOW, 0)
         engine.begin(tokens, WINDOW, 8)
@@ -415,8 +415,7 @@ def test_misuse_is_refused_and_clearing_forgets(load_model: LoadModel) -> None:
 def test_misuse_of_documents_elsewhere_is_refused(load_model: LoadModel) -> None:
     model = load_model("tiny-llama")
     tokens, hidden = model.tokens(N), np.zeros((N_HELD, 64), dtype=np.float32)
-    with Context(model, 256, N_UBATCH, creation=deferred_kv()) as context:
-        engine = Engine(context.pointer)
+    with engine_of(model, 256) as (_, engine):
         for number in (0, -1):
             with pytest.raises(ValueError, match="number"):
                 engine.unpark(number)

@@ -6,22 +6,22 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import engine_of
 from llama_cpp import llama_cpp as C
 from numpy.typing import NDArray
 from numpy_model import NumpyModel
 from places import HELPERS
 from quantized_cells import quantized
-from raw_llama import F16, Q8_0, Context, LoadModel, Model
+from raw_llama import F16, Q8_0, Context, LoadModel
 from test_stock_equality import STOCK_LIB
 from tiny_models import TINY_MODELS
 
-from asl_llamacpp.engine.binding import Engine, deferred_kv
+from asl_llamacpp.engine.binding import Engine
 from asl_llamacpp.engine.kinds import Reduction
 
 N, WINDOW, N_UBATCH, N_CTX, N_DECODE, HEADROOM = 300, 16, 64, 512, 5, 8
@@ -29,12 +29,6 @@ KEPT = np.r_[0:3, 40:75, 100:101, 130:200:3, N - WINDOW : N].astype(np.int32)
 M = len(KEPT)
 
 Logits = NDArray[np.float32]
-
-
-@contextmanager
-def engine_of(model: Model, **settings: object) -> Iterator[tuple[Context, Engine]]:
-    with Context(model, N_CTX, N_UBATCH, creation=deferred_kv(), **settings) as context:  # type: ignore[arg-type]
-        yield context, Engine(context.pointer)
 
 
 def start(engine: Engine, tokens: NDArray[np.int32]) -> None:
