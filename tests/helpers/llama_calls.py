@@ -29,7 +29,7 @@ def schema_answer(llm: Llama) -> Any:
 
 def processed(llm: Llama) -> Any:
     def shift(_: Any, scores: Any) -> Any:
-        scores[28] += 3.0
+        scores[28] += 30.0
         return scores
 
     stop = StoppingCriteriaList([lambda ids, _: len(ids) > 10])
@@ -57,7 +57,7 @@ CALLS: dict[str, Callable[[Llama], Any]] = {
     "logprobs": lambda llm: llm(CAPITAL, logprobs=3, **GREEDY),
     "streamed logprobs": lambda llm: list(llm(CAPITAL, logprobs=2, stream=True, **GREEDY)),
     "echo": lambda llm: llm(CAPITAL, echo=True, logprobs=2, temperature=0.0, max_tokens=2),
-    "bias": lambda llm: llm(CAPITAL, logit_bias={"7042": -100, "253": 4}, **GREEDY),
+    "bias": lambda llm: llm(CAPITAL, logit_bias={"7042": -100, "253": 30}, **GREEDY),
     "processor": processed,
     "suffix": lambda llm: llm(CAPITAL, suffix=" of course", **GREEDY),
     "grammar": lambda llm: llm(CAPITAL, grammar=LlamaGrammar.from_string('root ::= " Rome" | " Bonn"'), **GREEDY),

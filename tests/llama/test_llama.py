@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_fixtures import PRUNE, default_model, greedy, load, logits, prompt, text
+from llama_fixtures import PRUNE, default_model, greedy, load, load_narrow, logits, narrow_path, prompt, text
 from places import BUILD, HELPERS
 
 # isort: split
@@ -29,7 +29,7 @@ STOCK_LIB = Path(os.environ.get("ASL_STOCK_LIB", BUILD / "native" / "stock" / "l
 def parents_answers(flash_attn: bool) -> dict[str, Any]:
     assert STOCK_LIB.is_dir(), f"no unpatched library in {STOCK_LIB}: `make test` builds it"
     script = HELPERS / "llama_calls.py"
-    command = [sys.executable, str(script), str(default_model()), str(int(flash_attn))]
+    command = [sys.executable, str(script), str(narrow_path()), str(int(flash_attn))]
     environment = {**os.environ, "LLAMA_CPP_LIB_PATH": str(STOCK_LIB)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -38,7 +38,7 @@ def parents_answers(flash_attn: bool) -> dict[str, Any]:
 
 @cache
 def our_answers(kv_policy: str, flash_attn: bool | None) -> dict[str, Any]:
-    return answers(load(kv_policy=kv_policy, flash_attn=flash_attn, **SETTINGS))
+    return answers(load_narrow(kv_policy=kv_policy, flash_attn=flash_attn, **SETTINGS))
 
 
 @pytest.mark.slow
@@ -53,6 +53,8 @@ def test_the_comparison_sees_differences() -> None:
     """The two settings of flash attention round differently, and the calls return answers, not errors."""
     plain, flash = parents_answers(False), parents_answers(True)
     assert plain["logprobs"] != flash["logprobs"]
+    without = plain["greedy"]["choices"]
+    assert [name for name in ("bias", "processor", "penalties", "stop") if plain[name]["choices"] == without] == []
     errors = {name for name, answer in plain.items() if isinstance(answer, list) and "Error" in str(answer[0])}
     assert errors == {"empty prompt", "does not fit", "embed"}
 

@@ -34,7 +34,7 @@ def report_of(llm: Llama) -> PrefillReport:
 @pytest.mark.parametrize(
     ("load", "kv_policy", "questions"),
     [
-        pytest.param(load, PRUNE, QUESTIONS[1:], id="layer given"),
+        pytest.param(load, PRUNE, QUESTIONS[1:6], id="layer given"),
         pytest.param(load_real, RULE, QUESTIONS[1:8], id="rule", marks=pytest.mark.slow),
         pytest.param(load, "fastkv:select_k=128", QUESTIONS[1:4], id="fastkv"),
     ],

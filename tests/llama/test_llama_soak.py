@@ -41,6 +41,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [1, 2], ids=["snapkv", "full"])
 def test_two_objects_in_two_threads_answer_as_alone(tiny_path: Callable[[str], Path], other: int) -> None:
     """The contexts are made in their threads too: one with the layered cache, one maybe without, at the same time."""
