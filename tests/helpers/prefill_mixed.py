@@ -57,6 +57,7 @@ def main(path: str, n: str) -> None:
         load(Path(path), kv_policy=policy, kv_budget=budget, n_ctx=1024, n_batch=64)
         for policy, budget in POLICIES.items()
     ]
+    gc.freeze()  # what is there before the first prompt need not be searched after each of them
     for i in range(int(n)):
         one_of_many(models[i % len(models)], i, random)
         gc.collect()
