@@ -1,11 +1,13 @@
-"""The files that a reader of the docs and examples has in their folder: documents, and model.gguf."""
+"""The files that a reader of the docs and examples has in their folder: documents, model.gguf and small.gguf."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from document_files import chapter, docx_bytes, epub_bytes, paragraph
+from narrow_model import narrow_model
 from pdf_files import pdf_bytes
+from places import BUILD
 
 from asl_llamacpp.files.model_file import default_model
 
@@ -35,3 +37,4 @@ def write_files(folder: Path) -> None:
     book = chapter("<h1>One</h1><p>Tom finds the key under the mat.</p><h1>Two</h1><p>He opens the door.</p>")
     (folder / "book.epub").write_bytes(epub_bytes({"one.xhtml": book}))
     (folder / "model.gguf").symlink_to(default_model())
+    (folder / "small.gguf").symlink_to(narrow_model(default_model(), BUILD / "models"))
