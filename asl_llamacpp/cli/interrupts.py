@@ -6,20 +6,35 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from ..prefill.report import Progress
+
 
 class Interrupts:
     """Within `with`, a first Ctrl-C is only remembered, and `check` raises KeyboardInterrupt; a second raises at once.
 
-    An exception out of the blue would abort a prefill between two steps of it, and cost the document's state.
+    An exception out of the blue would abort a prefill between two steps of it, and cost the document's state. `check`
+    of a prefill waits for the end of its layer: what ran up to there need not run again.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self._before: Any = None
+        self._first_layer = 0
 
-    def check(self) -> None:
-        if self._asked:
+    @property
+    def asked(self) -> bool:
+        """Whether somebody wants it to stop."""
+        return self._asked
+
+    def check(self, progress: Progress | None = None) -> None:
+        if progress is not None and progress.tokens == 0:
+            self._first_layer = progress.layer
+        if self._asked and (progress is None or self._loses_little(progress)):
             raise KeyboardInterrupt
+
+    def _loses_little(self, progress: Progress) -> bool:
+        """Whether what the present run of layers has done is kept, or there is nothing of it."""
+        return progress.tokens == 0 or self._first_layer == 0 or progress.phase not in ("shallow", "document")
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked:

@@ -65,6 +65,89 @@ void llama_layerwise::hold(int32_t n_held) {
     held = std::move(res);
 }
 
+void llama_layerwise::hold_done(llama_layerwise_group && group, int32_t il_end) noexcept {
+    const int32_t n  = n_done > 0 ? n_done : n_prompt;
+    const int32_t il = n_done > 0 ? il_end : il_next;
+
+    // a run may stop in the middle of its first ubatch, or before the host has what the device has computed
+    const bool is_known = n_done > 0 ? !hidden_staged.t : !has_begun;
+
+    const bool is_whole = is_known && (int32_t) pos.size() == n_prompt && !evicted && !has_gap() && 0 < il && il < n_layer();
+
+    // what was held before is deeper than nothing, and longer
+    if (n < (int32_t) held.tokens.size()) {
+        return;
+    }
+    if (!is_whole || !hidden.t || mem.is_quantized() || mem.has_rings() || !ctx.cparams.flash_attn) {
+        return;
+    }
+    for (int32_t i = 0; i < il_next; ++i) {
+        if (!mem.is_whole(i)) {
+            return;
+        }
+    }
+
+    try {
+        ctx.synchronize();
+
+        if (n_done > 0) {
+            group.mem->seq_rm(0, n, -1);
+
+            // the next tokens see these cells before they are written
+            llama_layerwise_kv::clear_from(*group.kv_base, n);
+            if (group.kv_swa) {
+                llama_layerwise_kv::clear_from(*group.kv_swa, n);
+            }
+
+            mem.push(std::move(group));
+        }
+
+        for (const auto & other : mem.get_groups()) {
+            other.mem->seq_rm(0, n, -1);
+        }
+        mem.join_last();
+
+        held_t res;
+        res.il       = il;
+        res.in_cache = true;
+        res.tokens.assign(tokens.begin(), tokens.begin() + n);
+
+        join_hidden();
+
+        res.hidden.alloc(hidden.buft(), hidden.t->ne[0], n);
+        hidden.copy_rows(0, res.hidden, 0, n);
+
+        held = std::move(res);
+    } catch (const std::exception &) {
+        held = held_t();
+    }
+}
+
+void llama_layerwise::hold_done_behind() noexcept {
+    if (n_done == 0 || hidden_staged.t || !hidden.t || !held.hidden.t || mem.is_quantized() || mem.has_rings()) {
+        return;
+    }
+
+    try {
+        ctx.synchronize();
+
+        const int32_t n_first = held.tokens.size();
+
+        llama_layerwise_hidden all;
+        all.alloc(held.hidden.buft(), held.hidden.t->ne[0], n_first + n_done);
+
+        held.hidden.copy_rows(0, all, 0, n_first);
+        hidden.copy_rows(0, all, n_first, n_done);
+
+        mem.first_group().mem->seq_rm(0, n_first + n_done, -1);
+
+        held.tokens.insert(held.tokens.end(), tokens.begin(), tokens.begin() + n_done);
+        held.hidden = std::move(all);
+    } catch (const std::exception &) {
+        // the document is what it was
+    }
+}
+
 void llama_layerwise::hold_more(const llama_token * tokens_inp, int32_t n_tokens) {
     require_idle();
 

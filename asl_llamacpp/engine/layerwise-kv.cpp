@@ -104,6 +104,13 @@ std::pair<llama_layerwise_kv::kv_layer, llama_layerwise_kv::ctx_buf> llama_layer
     return { kv_layer { like.il, k, v, { k_stream }, { v_stream } }, ctx_buf { std::move(ctx), std::move(buf) } };
 }
 
+void llama_layerwise_kv::clear_from(llama_kv_cache & kv, uint32_t n) {
+    for (auto & layer : kv.layers) {
+        clear_rows(layer.k, n);
+        clear_rows(layer.v, n);
+    }
+}
+
 void llama_layerwise_kv::add_layer(
         llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft, uint32_t n_written) {
     auto [layer, ctx_buf] = make_layer(like.layers[like.map_layer_ids.at(il)], kv.get_size(), buft, n_written);

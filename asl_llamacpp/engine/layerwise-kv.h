@@ -27,6 +27,9 @@ struct llama_layerwise_kv {
     static void add_layer(
             llama_kv_cache & kv, const llama_kv_cache & like, int32_t il, ggml_backend_buffer_type_t buft, uint32_t n_written);
 
+    // let the cells from the n-th on be as if nothing had been written to them
+    static void clear_from(llama_kv_cache & kv, uint32_t n);
+
     // whether the two hold the same positions in the same cells, as far as they have layers
     static bool joinable(const llama_kv_cache & a, const llama_kv_cache & b);
 

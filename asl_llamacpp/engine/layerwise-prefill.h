@@ -251,6 +251,17 @@ private:
     // the backend that computes on the device of such buffers
     ggml_backend_t backend_of(ggml_backend_buffer_type_t buft) const;
 
+    // tokens that the run in progress has taken through its layers, and whether it has begun to change anything
+    int32_t n_done    = 0;
+    bool    has_begun = false;
+
+    // a run that ends at il_end was stopped: hold the tokens that it was done with, or, if it had not begun, all of them as
+    // they are before it. Whatever stands against that costs them, and nothing else
+    void hold_done(llama_layerwise_group && group, int32_t il_end) noexcept;
+
+    // the same of tokens that were about to catch up with the document, which holds them too then
+    void hold_done_behind() noexcept;
+
     void run_layers(int32_t il_begin, int32_t il_end, std::vector<llama_layerwise_wanted> scores, bool in_place);
 
     // the layers of a group on all tokens, ubatch after ubatch

@@ -208,10 +208,25 @@ void llama_layerwise::run_layers(
         group.mem->seq_rm(0, n_before, -1);
     }
 
-    if (mem.is_quantized()) {
-        run_exact(group, il_begin, il_end, scores, in_place);
-    } else {
-        run_ubatches(group, il_begin, il_end, std::move(scores));
+    n_done    = 0;
+    has_begun = false;
+
+    try {
+        if (mem.is_quantized()) {
+            run_exact(group, il_begin, il_end, scores, in_place);
+        } else {
+            run_ubatches(group, il_begin, il_end, std::move(scores));
+        }
+    } catch (const llama_layerwise_exception & e) {
+        // not where another thread wants the context to be empty
+        if (e.status == LLAMA_LAYERWISE_STATUS_ABORTED && !aborted) {
+            if (n_before == 0) {
+                hold_done(std::move(group_new), il_end);
+            } else if (in_place && il_begin == 0 && il_end == held.il) {
+                hold_done_behind();
+            }
+        }
+        throw;
     }
 
     if (!in_place) {
@@ -272,6 +287,8 @@ void llama_layerwise::run_ubatches(
     for (size_t i = 0, i0 = 0; i < sizes.size(); i0 += sizes[i], ++i) {
         const size_t n = sizes[i];
 
+        n_done = i0;
+
         note();
         pace.before(i);
 
@@ -287,6 +304,8 @@ void llama_layerwise::run_ubatches(
         pass.i_window  = !pass.wanted.empty() && i0 + n > i_window ? (int64_t) (std::max(i0, i_window) - i0) : -1;
 
         const bool output = il_end == n_layer() && i0 + n == n_tokens;
+
+        has_begun = true;
 
         if (staging.backend) {
             staging.before(i, i0, n);

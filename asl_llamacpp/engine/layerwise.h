@@ -242,6 +242,8 @@ LLAMA_API int32_t llama_layerwise_make_room(struct llama_context * ctx, int32_t 
 
 // hold the first n_held tokens as they are after the layers that have run: between two runs of a prefill, or after the
 // last one, before tokens are dropped or these layers compressed
+//   A run that is stopped by the progress callback leaves such a document too, where it can: of all tokens as they were
+//   before the run, if none had passed, else of those that had. Not with quantized KV or rings of cells
 LLAMA_API int32_t llama_layerwise_hold(struct llama_context * ctx, int32_t n_held);
 
 // hold n_held tokens that have run through il_held layers elsewhere; whatever the context held is dropped. Their KV comes

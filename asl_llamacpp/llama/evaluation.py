@@ -143,7 +143,13 @@ class PrunedEvaluation(GuardedGeneration):
         n = len(tokens)
         self.n_tokens, self._requires_eval, self.last_prefill = 0, True, None
         self.n_prompts += 1
-        self.last_prefill = self.pruned_cache.prefill(tokens, self.on_progress, held)
+        watched = _Watched(self.on_progress)
+        try:
+            self.last_prefill = self.pruned_cache.prefill(tokens, watched, held)
+        except BaseException:
+            if watched.called:
+                self.pruned_cache.store.stopped(tokens)
+            raise
         self.last_prefill.calibration = None if self.calibration is None else str(self.calibration)
         self.input_ids[:n] = tokens
         self.n_tokens, self._requires_eval = n, False
@@ -200,3 +206,16 @@ class PrunedEvaluation(GuardedGeneration):
         if cache.shift or tokens[:n_pruned] != self._input_ids[:n_pruned].tolist():
             return False
         return self.kv_reuse
+
+
+class _Watched:
+    """Passes progress on, and tells whether there was any: the engine then holds nothing but what it has run."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self.called = False
+
+    def __call__(self, progress: Progress) -> None:
+        self.called = True
+        if self._on_progress is not None:
+            self._on_progress(progress)

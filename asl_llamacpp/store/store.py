@@ -116,6 +116,14 @@ class DocumentStore(KnownDocuments):
         settle = Spool(self._folder) if self.place == "disk" else in_ram
         return StateCopier(self.engine, self.shape, self.n_embd, state, settle)
 
+    def stopped(self, tokens: Sequence[int]) -> None:
+        """A prefill of `tokens` was stopped while layers ran: what the engine holds of them need not run again."""
+        n, (entry, _) = self.engine.info().n_held, self.find(tokens)
+        if entry is not None and entry.pinned:
+            self._active = entry if n > 0 else self._active
+        elif self.min_tokens is not None and n >= self.min_tokens:
+            self.prefilled(entry, Keep(n), tokens)
+
     def put_away(self) -> None:
         """Take the document out of the context, because something else needs that: to the device, RAM or disk."""
         entry = self.active

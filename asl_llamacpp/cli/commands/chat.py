@@ -208,7 +208,7 @@ class Chat:
         except KeyboardInterrupt:
             if not self.interactive:
                 raise
-            self.note("stopped")
+            self.note(f"stopped{self._kept()}")
         except BrokenPipeError:
             raise
         except (OSError, ValueError, ImportError, MemoryError, RuntimeError) as error:
@@ -219,12 +219,19 @@ class Chat:
             self._err.print(f"error: {message}", style="red" if self.interactive else None)
         return True
 
+    def _kept(self) -> str:
+        """What of a stopped prefill need not run again."""
+        known = self.session.document.state
+        if known is None or not known.layers:
+            return ""
+        return f": the next question goes on from layer {known.layers} of {known.n_layer}"
+
     def _bar(self, title: str, n_prompt: int | None = None) -> PrefillBar:
         bar = PrefillBar(not self.quiet, self.session.policy, n_prompt, title, self._err)
 
         def on_progress(progress: Progress) -> None:
-            self._interrupts.check()
-            bar(progress)
+            self._interrupts.check(progress)
+            bar(progress, "stopping" if self._interrupts.asked else None)
 
         self.session.llm.on_progress = on_progress
         return bar
