@@ -132,6 +132,9 @@ def _sources(prompts: list[Any]) -> list[Source]:
     for prompt in prompts:
         for fragment in prompt.fragments:
             name = str(getattr(fragment, "source", None) or "fragment")
+            if str(fragment).startswith("%PDF-"):
+                name = name.rpartition("/")[2]
+                raise llm.ModelError(f"llm has read {name} as plain text: say -f asl:{name}, or -a {name}")
             source = _read.get(str(fragment)) or text_source(str(fragment), name.rpartition("/")[2])
             found.setdefault(source.text, source)
         for attachment in prompt.attachments:
