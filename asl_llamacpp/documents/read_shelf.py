@@ -29,18 +29,17 @@ class ReadShelf(Shelf):
         return self._reader.llm.shelf
 
     def _twin(self, document: Document) -> Document | None:
-        return None if document.entry is None else self._reader.twin(document.entry, document)
+        return None if document.entry is None else self._reader.twin(document)
 
     def asks(self, document: Document, asked: Question, tokens: Sequence[int]) -> None:
-        if document.entry is not None and self._twin(document) is not None:
-            self._reader.asks(document.entry, tokens, asked)
+        if self._twin(document) is not None:
+            self._reader.asks(document, tokens, asked)
 
     def open(self, path: str | os.PathLike[str]) -> Document:
         theirs, state, neutral = open_document(self._reader.llm, Path(path))
         self._theirs.register(theirs, state, neutral)
         ours = self.register(Document(self._llm, theirs.content, theirs.name, system=theirs._system))
-        assert ours.entry is not None
-        self._reader.know(ours.entry, ours, theirs)
+        self._reader.know(ours, theirs)
         return ours
 
     def register(
@@ -54,9 +53,8 @@ class ReadShelf(Shelf):
         return known
 
     def forget(self, document: Document) -> None:
-        if document.entry is not None:
-            with self._llm.turn.hold(beside=True):
-                self._reader.forget(document.entry)
+        with self._llm.turn.hold(beside=True):
+            self._reader.forget(document)
         super().forget(document)
 
     def state(self, document: Document) -> KnownDocument | None:
@@ -66,9 +64,13 @@ class ReadShelf(Shelf):
     def prefill(self, document: Document) -> None:
         twin = self._twin(document)
         if twin is not None:
+            reader = self._reader.llm
             with self._llm.turn.hold():
-                self._reader.llm.on_progress = self._llm.on_progress
-                twin.prefill()
+                reader.on_progress = self._llm.on_progress
+                try:
+                    twin.prefill()
+                finally:
+                    reader.on_progress = None
 
     def complete(self, document: Document) -> None:
         raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from ..prefill.report import OnProgress, PrefillReport, Progress
 from ..selection.arrays import Floats, Ints
 from ..selection.transfer import Spans, transfer
 from ..selection.units import unit_starts
-from ..store.entry import Entry
 from ..store.read_cache import Chosen, without_window
 from .document import Document
 from .protocols import Model
@@ -33,36 +33,40 @@ class Reader:
     Args:
         llm: the small model, under `policies.read_by.Reading`; nobody else uses it.
         vocabulary: of the model that answers.
+        options: that the small model was opened with, for one who opens it again.
     """
 
-    def __init__(self, llm: Model, vocabulary: Vocabulary) -> None:
-        self.llm, self._vocabulary = llm, vocabulary
-        self._twins: dict[Entry, Twin] = {}
-        self._asked: dict[tuple[int, ...], tuple[Entry, Question]] = {}
+    def __init__(self, llm: Model, vocabulary: Vocabulary, options: Mapping[str, Any]) -> None:
+        self.llm, self._vocabulary, self.options = llm, vocabulary, options
+        # weak, for documents have the `Llama` that this is the reader of
+        self._twins: WeakKeyDictionary[Document, Twin] = WeakKeyDictionary()
+        self._asked: dict[tuple[int, ...], tuple[ReferenceType[Document], Question]] = {}
 
     # ---- documents -------------------------------------------------------------------------------------------------
 
-    def twin(self, entry: Entry, document: Document) -> Document:
+    def twin(self, document: Document) -> Document:
         """The document as the reader knows it."""
-        if entry not in self._twins:
+        twin = self._twins.get(document)
+        if twin is None:
             theirs = Document(self.llm, document.content, document.name, system=document._system)
-            self.know(entry, document, theirs)
-        return self._twins[entry].theirs
+            self.llm.shelf.register(theirs)
+            twin = self.know(document, theirs)
+        return twin.theirs
 
-    def know(self, entry: Entry, ours: Document, theirs: Document) -> None:
-        """`theirs` is what the reader knows of `ours`, whose `entry` this is."""
-        self.llm.shelf.register(theirs) if theirs.entry is None else None
-        self._twins[entry] = Twin(ours, theirs)
+    def know(self, ours: Document, theirs: Document) -> Twin:
+        """`theirs`, which the reader's shelf has, is what the reader knows of `ours`."""
+        twin = self._twins[ours] = Twin(ours, theirs)
+        return twin
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, document: Document) -> None:
         """The document is asked no more."""
-        twin = self._twins.pop(entry, None)
+        twin = self._twins.pop(document, None)
         if twin is not None:
             twin.theirs.close()
 
-    def asks(self, entry: Entry, tokens: Sequence[int], asked: Question) -> None:
+    def asks(self, document: Document, tokens: Sequence[int], asked: Question) -> None:
         """The prompt of these tokens will be this question about a document."""
-        self._asked[tuple(tokens)] = entry, asked
+        self._asked[tuple(tokens)] = ref(document), asked
         while len(self._asked) > _ASKED:
             del self._asked[next(iter(self._asked))]
 
@@ -99,10 +103,12 @@ class Reader:
         return Chosen(positions, without_window(row, window), shown, report)
 
     def _prompt(self, tokens: Sequence[int], texts: Sequence[bytes]) -> ReadPrompt:
-        entry, asked = self._asked.pop(tuple(tokens), (None, None))
-        if entry in self._twins and asked is not None:
-            return self._twins[entry].prompt(asked.text, asked.history, asked.thinking, len(tokens))
-        return prompt_of_texts(texts, self.llm)
+        found = self._asked.pop(tuple(tokens), None)
+        document = None if found is None else found[0]()
+        if found is None or document is None or document not in self._twins:
+            return prompt_of_texts(texts, self.llm)
+        asked = found[1]
+        return self._twins[document].prompt(asked.text, asked.history, asked.thinking, len(tokens))
 
     def _read(self, prompt: ReadPrompt, share: float, on_progress: OnProgress | None) -> PrefillReport:
         llm, n, n_ctx = self.llm, len(prompt.tokens), self.llm.n_ctx()

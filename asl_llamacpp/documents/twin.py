@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from weakref import ref
 
 import numpy as np
 
@@ -14,10 +15,19 @@ from .turns import History
 
 
 class Twin:
-    """`ours` is asked, `theirs` is what the reader knows of it: the same text, in tokens of its own."""
+    """`ours` is asked, `theirs` is what the reader knows of it: the same text, in tokens of its own.
+
+    It does not keep `ours` alive, which keeps the model that answers.
+    """
 
     def __init__(self, ours: Document, theirs: Document) -> None:
-        self.ours, self.theirs = ours, theirs
+        self._ours, self.theirs = ref(ours), theirs
+
+    @property
+    def ours(self) -> Document:
+        document = self._ours()
+        assert document is not None, "only somebody who has it may ask"
+        return document
 
     @cached_property
     def _spans(self) -> tuple[Spans, Spans]:

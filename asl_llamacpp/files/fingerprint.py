@@ -45,11 +45,18 @@ def fingerprint(llm: Any) -> dict[str, str]:
     return {
         "model": file_hash(llm.model_path),
         "adapter": f"{file_hash(llm.lora_path)} {llm.lora_scale}" if llm.lora_path else "none",
-        "policy": str(llm.kv_policy),
+        "policy": _policy(llm),
         "kv_budget": str(llm.kv_budget),
         "context settings": ", ".join(settings),
         "build": f"asl_llamacpp {__version__}, llama-cpp-python {llama_cpp.__version__}",
     }
+
+
+def _policy(llm: Any) -> str:
+    policy, reader = llm.kv_policy, getattr(llm, "reader", None)
+    if reader is None:
+        return str(policy)
+    return f"{policy} read by {file_hash(reader.llm.model_path)}, positions {policy.positions}"
 
 
 def as_saved(

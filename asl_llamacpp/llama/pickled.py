@@ -8,11 +8,12 @@ from typing import Any
 import llama_cpp
 
 from ..store.settings import store_arguments
+from .reading import arguments_of
 
 
 def values_of(llm: Any, values: dict[str, Any]) -> dict[str, Any]:
     """The parent's values, and ours."""
-    values |= {"kv_policy": llm.kv_policy, "kv_budget": llm.kv_budget, "kv_reuse": llm.kv_reuse}
+    values |= {**arguments_of(llm), "kv_budget": llm.kv_budget, "kv_reuse": llm.kv_reuse}
     values |= {"hidden": llm.hidden, "rpc_servers": llm.rpc_servers, **store_arguments(llm.store_options)}
     if llm.chat_format == llm.fallback_format:
         values["chat_format"] = None  # a fallback is none that was given

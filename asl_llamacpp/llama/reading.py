@@ -20,11 +20,23 @@ ROOM = 2
 _SLOWER = "allow_slower"
 """Of the reader's options: take it although it costs more than it saves, as an experiment does."""
 
-_OWN = ("model_path", "kv_policy", "kv_budget", "reader", "reader_options", "positions", "calibration", "on_progress")
+_OWN = (
+    "model_path",
+    "vocab_only",
+    "kv_policy",
+    "kv_budget",
+    "reader",
+    "reader_options",
+    "positions",
+    "calibration",
+    "on_progress",
+)
 
 
 def check_reader_options(options: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any]:
     """The options of the reader's `Llama`; TypeError for one that there is not, or that the other model decides."""
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"reader_options must be a dict of arguments for the reader's Llama, not {options!r}")
     given = dict(options or {})
     check_names("reader_options", given, [*(name for name in names if name not in _OWN), _SLOWER])
     return given
@@ -47,4 +59,14 @@ def open_reader(llm: Any, path: str, options: Mapping[str, Any]) -> Reader:
     given = {"verbose": llm.verbose, "n_threads": llm.n_threads, "n_ctx": n_ctx, **given}
     given = {**store_arguments(llm.store_options), **given}
     small = type(llm)(path, kv_policy=policy.reading, calibration=None, **given)
-    return Reader(small, Vocabulary(llm._ctx.ctx))
+    return Reader(small, Vocabulary(llm._ctx.ctx), options)
+
+
+def arguments_of(llm: Any) -> dict[str, Any]:
+    """The arguments that open `llm` again with its reader, if it has one."""
+    policy = llm.kv_policy
+    if llm.reader is None:
+        return {"kv_policy": policy}
+    assert isinstance(policy, ReadBy)
+    reads = {"reader": llm.reader.llm.model_path, "reader_options": llm.reader.options}
+    return {"kv_policy": policy.policy, "positions": policy.positions, **reads}

@@ -104,7 +104,8 @@ class PrunedCache(AnswerRoom):
             planned = replace(planned, policy=planned.policy.asked_in(len(tokens) - common))
         known, document = self._document(planned, entry, common, tokens, evaluated)
         contrast = self._contrast(entry, len(tokens), planned.policy.window)
-        headroom, by_host = self.headroom(len(tokens)), self.budget is not None
+        headroom = self.headroom(len(tokens)) if choosing is None else 0  # nothing is decoded then
+        by_host = self.budget is not None
         arguments = (self.engine, planned.policy, tokens, headroom, on_progress, planned.keep)
         run = partial(prefill, *arguments, contrast=contrast, by_host=by_host, choosing=choosing is not None)
         try:
