@@ -1,4 +1,4 @@
-"""Which layers run together, and which of these are scored: `_Prefill.next_end` without an engine."""
+"""Which layers run together, and which of these are scored: `LayerRun.next_end` without an engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from asl_llamacpp.engine.binding import MAX_SCORED
 from asl_llamacpp.policies import ASL, FastKV, Policy
 from asl_llamacpp.prefill.known import NOTHING_KNOWN, Keep, Known
-from asl_llamacpp.prefill.prefill import _Prefill
+from asl_llamacpp.prefill.layer_run import LayerRun
 
 N_LAYER = 32
 Run = tuple[int, int, list[int]]
@@ -28,7 +28,9 @@ def runs(policy: Policy, known: int = 0, watch: tuple[int, ...] = (), swa_period
     )
     document = Keep(watch=watch)
     state = NOTHING_KNOWN if known == 0 else Known(n=5000, il=known)
-    prefill = _Prefill(engine, policy.resolve(N_LAYER), range(9000), 256, None, None, state, document, None, False)
+    prefill = LayerRun(
+        engine, policy.resolve(N_LAYER), range(9000), 256, None, None, state, document, None, False, False
+    )
     found = []
     while prefill.il < N_LAYER:
         end = prefill.next_end()

@@ -9,7 +9,7 @@ from llama_fixtures import load_narrow
 
 from asl_llamacpp import Llama
 from asl_llamacpp.engine.binding import Engine
-from asl_llamacpp.prefill.prefill import _Prefill
+from asl_llamacpp.prefill.layer_run import LayerRun
 from asl_llamacpp.prefill.report import PrefillReport
 
 N_LAYER, WINDOW = 30, 16
@@ -33,9 +33,9 @@ POLICIES: dict[str, dict[str, Any]] = {
 def engine_ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """By layer, the tokens that the engine itself says it runs, and those of a turn that asks nothing."""
     ran, beside = [0] * N_LAYER, {"n": 0, "of": 0}
-    told, contrast, begin = _Prefill.progress, Engine.contrast, Engine.begin
+    told, contrast, begin = LayerRun.progress, Engine.contrast, Engine.begin
 
-    def progress(self: _Prefill, il_begin: int, il_end: int, done: int, n_tokens: int) -> None:
+    def progress(self: LayerRun, il_begin: int, il_end: int, done: int, n_tokens: int) -> None:
         if done == 0:
             n = n_tokens + (beside["n"] if self.phase == "shallow" else 0)
             ran[il_begin:il_end] = [before + n for before in ran[il_begin:il_end]]
@@ -49,7 +49,7 @@ def engine_ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         beside["n"] = 0
         begin(self, *arguments)
 
-    monkeypatch.setattr(_Prefill, "progress", progress)
+    monkeypatch.setattr(LayerRun, "progress", progress)
     monkeypatch.setattr(Engine, "contrast", contrasted)
     monkeypatch.setattr(Engine, "begin", begun)
     monkeypatch.setattr(Engine, "resume", _forgetting(Engine.resume, beside))

@@ -220,7 +220,7 @@ def test_an_interrupted_question_keeps_the_document() -> None:
 
 def test_an_interrupt_between_two_layers_keeps_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Python runs and not the engine, whose callback it does not come from."""
-    from asl_llamacpp.prefill import prefill
+    from asl_llamacpp.prefill import layer_run
 
     llm = load(kv_policy=PRUNE, document_min=200)
     greedy(llm, DOCUMENTS[0] + QUESTIONS[0], 1)
@@ -230,7 +230,7 @@ def test_an_interrupt_between_two_layers_keeps_the_document(monkeypatch: pytest.
 
     for method in ("run_layers", "go_on_with", "keep_document"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(prefill._Prefill, method, interrupt)
+            patch.setattr(layer_run.LayerRun, method, interrupt)
             greedy(llm, DOCUMENTS[0] + QUESTIONS[1], 1)
         (known,) = llm.documents
         assert known.layers == 15, method
