@@ -159,7 +159,11 @@ class PrefillReport:
             "policy": self.policy + (f", calibrated by {self.calibration}" if self.calibration else ""),
             "prompt": f"{self.n_prompt} tokens{known}",
             "selection": f"{layer}: {self.reason}" if self.reason else layer,
-            "run": _percent(sum(self.run), self.n_prompt * self.n_layer, "{:.1f} % of the tokens and layers"),
+            **(
+                {"run": _percent(sum(self.run), self.n_prompt * self.n_layer, "{:.1f} % of the tokens and layers")}
+                if self.run
+                else {}
+            ),
             "kept": f"{self.n_selected} of {self.n_prompt} tokens{share}",
             "cells": _cell_ranges(self.cells),
             "KV memory": f"{_size(self.kv_bytes)} of {_size(self.kv_bytes_full)} in full{saved}{limit}",
