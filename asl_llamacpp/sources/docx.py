@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from .archive import open_archive, parse_xml, read_part
 from .errors import UnreadableError
 from .formats import Format
+from .left_out import hidden_words
 from .markup import render
 from .source import Source, make_marks
 from .word.body import Body
@@ -51,7 +52,7 @@ def read_docx(data: bytes, name: str) -> Source:
             for comment in children(parts["comments"], "comment")
         }
         page = render(body.tree(document))
-    hidden = f"{body.n_hidden} words are hidden in it, as Word hides them, and were left out"
+    hidden = hidden_words(body.n_hidden, "in Word")
     sections = [(heading.start, heading.title) for heading in page.headings]
     warnings = (hidden,) if body.n_hidden else ()
     return Source(name, page.text, make_marks([], sections), warnings, tuple(page.headings))

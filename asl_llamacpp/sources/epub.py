@@ -11,6 +11,7 @@ from .epub_toc import chapter_labels, part_name
 from .errors import UnreadableError
 from .formats import Format
 from .html import decode_html
+from .left_out import hidden_words
 from .markup import parse_html, render
 from .plain_text import clean
 from .source import Heading, Source, make_marks
@@ -83,7 +84,7 @@ def read_epub(data: bytes, name: str) -> Source:
     sections = [(heading.start, heading.title) for heading in headings]
     text = _BETWEEN_CHAPTERS.join(texts)
     if n_hidden:
-        warnings.append(f"{n_hidden} words are hidden in it, as in a reader, and were left out")
+        warnings.append(hidden_words(n_hidden, "in a reader"))
     return Source(name, text, make_marks([], sections), tuple(warnings), tuple(headings))
 
 

@@ -8,6 +8,7 @@ from .html_blocks import Blocks
 from .html_hidden import drop_hidden
 from .html_tree import Element, parse_html
 from .html_walk import walk
+from .left_out import hidden_words
 from .plain_text import clean
 from .source import Heading, Section
 
@@ -30,7 +31,7 @@ class Rendered:
         """What is to be said about it."""
         if not self.n_hidden:
             return ()
-        return (f"{self.n_hidden} words are hidden in it, as on the page itself, and were left out",)
+        return (hidden_words(self.n_hidden, "on the page itself"),)
 
 
 def render(tree: Element) -> Rendered:

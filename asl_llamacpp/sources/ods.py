@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from .formats import Format
+from .left_out import not_read
 from .odt_html import local, tag_of
 from .opendocument import OpenDocument, has_type, open_document
 from .pieces import Pieces
@@ -53,11 +54,11 @@ def read_ods(data: bytes, name: str, reading: Reading = _AS_IS) -> Source:
 
 
 def _count_pictures(pieces: Pieces, document: OpenDocument) -> None:
-    for tag, what in (("object", "charts"), ("image", "pictures")):
+    for tag, what in (("object", "chart"), ("image", "picture")):
         frames = [frame for frame in document.body.iterfind(".//{*}frame") if frame.find("{*}" + tag) is not None]
         n = len([one for one in frames if tag == "object" or one.find("{*}object") is None])
         if n:
-            pieces.warnings.append(f"{n} {what} were not read")
+            pieces.warnings.append(not_read(n, what))
 
 
 class _Sheet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .formats import Format
+from .left_out import not_read
 from .markup import parse_html, render
 from .odt_html import OdtHtml, numbered_headings
 from .opendocument import has_type, open_document
@@ -33,7 +34,7 @@ def read_odt(data: bytes, name: str) -> Source:
         pieces.warnings += page.warnings
         n_pictures = sum(1 for _ in document.body.iterfind(".//{*}frame/{*}image"))
         if n_pictures:
-            pieces.warnings.append(f"{n_pictures} pictures were not read")
+            pieces.warnings.append(not_read(n_pictures, "picture"))
         if numbered_headings(document.styles) and page.headings:
             pieces.warnings.append("headings have numbers that the program counts: they were not read")
     return pieces.source(name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .archive import open_archive
 from .cell_text import cell_text
 from .formats import Format
+from .left_out import not_read
 from .office_parts import checked_parts
 from .pieces import Pieces
 from .reading import Reading
@@ -50,10 +51,10 @@ def read_xlsx(data: bytes, name: str, reading: Reading = _AS_IS) -> Source:
                 pieces.warnings.append(f"the sheet {sheet.title!r} is hidden, and was left out")
             reading.report(name, number, len(sheets))
         names = archive.namelist()
-        for folder, what in (("xl/charts/chart", "charts"), ("xl/media/", "pictures")):
+        for folder, what in (("xl/charts/chart", "chart"), ("xl/media/", "picture")):
             n = sum(part.startswith(folder) for part in names)
             if n:
-                pieces.warnings.append(f"{n} {what} were not read")
+                pieces.warnings.append(not_read(n, what))
     return pieces.source(name)
 
 

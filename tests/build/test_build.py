@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from places import ROOT
 import hashlib
 import io
 import os
@@ -15,11 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import ROOT
 
 sys.path.insert(0, str(ROOT / "vendor"))
 
-import apply_patch  # noqa: E402
-import fetch  # noqa: E402
+import apply_patch
+import fetch
 
 GRAPH = "one\ntwo\nthree\nfour\nfive\nsix\n"
 EDIT = """\
@@ -261,7 +261,9 @@ def packed(release: Release, monkeypatch: pytest.MonkeyPatch) -> Path:
     pin = fetch.Pin(**fetch.tomllib.loads(release.pin.read_text()))
     path = release.sdist.with_name("packed.tar.xz")
     fetch.pack(pin, path)
-    contents = fetch.contents_digest({"LICENSE": b"MIT\n", "src/graph.cpp": GRAPH.encode(), "src/other.cpp": b"other\n"})
+    contents = fetch.contents_digest(
+        {"LICENSE": b"MIT\n", "src/graph.cpp": GRAPH.encode(), "src/other.cpp": b"other\n"}
+    )
     release.pin.write_text(release.pin.read_text() + f'contents_sha256 = "{contents}"\n')
     release.sdist.unlink()
     return path

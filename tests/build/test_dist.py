@@ -67,7 +67,8 @@ def test_one_of_its_cpu_backends_is_loaded_from_its_own_folder(wheel: Path, tmp_
 
 @pytest.mark.skipif(not shutil.which("qemu-x86_64") or platform.machine() != "x86_64", reason="needs qemu-user")
 @pytest.mark.parametrize(
-    ("cpu", "backend"), [("Conroe", "x64"), ("Nehalem", "sse42"), ("SandyBridge", "sandybridge"), ("Haswell", "haswell")]
+    ("cpu", "backend"),
+    [("Conroe", "x64"), ("Nehalem", "sse42"), ("SandyBridge", "sandybridge"), ("Haswell", "haswell")],
 )
 def test_an_older_cpu_gets_the_backend_that_it_can_run(wheel: Path, tmp_path: Path, cpu: str, backend: str) -> None:
     with zipfile.ZipFile(wheel) as archive:

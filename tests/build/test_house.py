@@ -20,7 +20,11 @@ def test_the_package_has_few_rooms() -> None:
 
 @pytest.mark.parametrize(
     ("module", "line"),
-    [("policies/full.py", ""), ("policies/full.py", "from ..store import settings"), ("sources/text.py", "from . import html")],
+    [
+        ("policies/full.py", ""),
+        ("policies/full.py", "from ..store import settings"),
+        ("sources/text.py", "from . import html"),
+    ],
 )
 def test_an_import_upwards_or_in_a_loop_is_refused(tmp_path: Path, module: str, line: str) -> None:
     """On a copy under another name, since an editable install would be found first."""

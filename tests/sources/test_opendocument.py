@@ -119,7 +119,7 @@ def test_comments_formulas_and_pictures() -> None:
     assert text == "# S\n\n12\n\n7\n\nComment on A1: Ask Ann first"
     assert warnings == (
         "formulas of 'S' have no saved value (B2): save the file with a spreadsheet program",
-        "1 charts were not read",
+        "1 chart was not read",
     )
 
 
