@@ -119,6 +119,11 @@ class Reader:
             )
         cache = llm.pruned_cache
         assert cache is not None
+        if n < cache.policy.window + 2:
+            raise ValueError(
+                f"the reader has {n} tokens for this prompt, of which its window of {cache.policy.window} leaves none "
+                "to choose from: raise select_k, or lower window"
+            )
         progress = None
         if on_progress is not None:
             tell = on_progress
