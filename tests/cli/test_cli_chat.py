@@ -166,7 +166,7 @@ def test_ctrl_c_stops_an_answer_only(chat: StartChat) -> None:
     terminal.press(QUESTION + ENTER)
     terminal.wait(r"layer 1?\d of 30")
     terminal.press(CTRL_C)
-    shown = terminal.wait(r"\nstopped\n>\Z")
+    shown = terminal.wait(r"\nstopped[^\n]*\n>\Z")
     assert "48213" not in shown and "prefill" not in shown
     assert terminal.enter("/forget").startswith("0 turns")
     assert terminal.enter("/report").startswith("error: there is no answer yet")
@@ -174,19 +174,18 @@ def test_ctrl_c_stops_an_answer_only(chat: StartChat) -> None:
     terminal.press("Write a long story about the inn." + ENTER)
     terminal.wait(r"about the inn\.\n(?!prefill)\w+ [^\n]* \w+")
     terminal.press("typed too early" + CTRL_C)
-    shown = terminal.wait(r"\nstopped\n>\Z")
+    shown = terminal.wait(r"\nstopped[^\n]*\n>\Z")
     assert "typed too early" not in shown and "^C" not in shown
-    report = terminal.enter("/report")
-    assert known(report) == 0
+    assert known(terminal.enter("/report")) >= 512  # the ubatch that was through when it was stopped
 
     terminal.press(QUESTION + ENTER)
     terminal.wait(rf"{re.escape(QUESTION)}\nprefill, \w+ .*layer \d+")
     terminal.press(CTRL_C)
-    terminal.wait(rf"{re.escape(QUESTION)}\nstopped\n>\Z")
+    terminal.wait(rf"{re.escape(QUESTION)}\nstopped[^\n]*\n>\Z")
     terminal.press(QUESTION + ENTER)
     terminal.wait(rf"{re.escape(QUESTION)}\n(?!prefill)\w+ [^\n]*\w+")
     terminal.press(CTRL_C)
-    terminal.wait(r"\nstopped\n>\Z")
+    terminal.wait(r"\nstopped[^\n]*\n>\Z")
     assert known(terminal.enter("/report")) >= N_DOCUMENT  # the interrupted prefill did not lose it
     assert terminal.enter("/forget").startswith("2 turns")
     leave(terminal)

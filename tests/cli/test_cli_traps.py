@@ -171,7 +171,7 @@ def test_an_rpc_server_says_nothing_of_each_connection() -> None:
 
 def test_nothing_to_ask_and_nothing_to_be_asked(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fails(invoke("ask"), "name a document and a question: asl-llamacpp ask")
-    fails(invoke("ask", document, " "), "name a document and a question: asl-llamacpp ask")
+    fails(invoke("ask", document, " "), "the question is empty")
     (document.parent / "b.md").write_text("# B")
     monkeypatch.chdir(document.parent)
     fails(invoke("ask", "a.txt", "b.md"), 'asl-llamacpp ask a.txt b.md "your question"')

@@ -130,5 +130,6 @@ def test_server_cannot_listen() -> None:
 def test_server_warns_of_an_open_address() -> None:
     result = CliRunner().invoke(app, ["rpc-server", "--host", "no-such-host.invalid"])
     assert result.exit_code == 2
-    warning, error = result.stderr.splitlines()
-    assert warning.startswith("warning: whoever can reach no-such-host.invalid:50052") and error.startswith("error: ")
+    warning, lending, error = result.stderr.splitlines()
+    assert warning.startswith("warning: whoever can reach no-such-host.invalid:50052")
+    assert lending.startswith("lending this machine at no-such-host.invalid:50052") and error.startswith("error: ")

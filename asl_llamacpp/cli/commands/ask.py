@@ -171,6 +171,8 @@ def ask(
 
 def _check_words(documents: list[str], question: str) -> list[str]:
     """The documents. ValueError where one of them, or the question, was forgotten."""
+    if documents and not question.strip():
+        raise ValueError("the question is empty: say what you want to know")
     if not question.strip():
         raise ValueError('name a document and a question: asl-llamacpp ask report.pdf "Who wrote it?"')
     is_file = question == STDIN or is_url(question) or Path(question).expanduser().exists()
