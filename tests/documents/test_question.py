@@ -64,8 +64,9 @@ def test_bad_arguments_cost_nothing(
     assert document.ask("Who?", max_tokens=1).usage["completion_tokens"] == 1
 
 
-def test_none_as_max_tokens_is_until_the_context_is_full(document: Document, llm: Llama) -> None:
-    answer = document.ask("Who?", max_tokens=None, logit_bias={llm.token_eos(): -100.0})
+def test_none_as_max_tokens_is_until_the_context_is_full(llm: Llama) -> None:
+    long = llm.read(text="The mill stands by the river. The inn has a lantern. " * 30)
+    answer = long.ask("Who?", max_tokens=None, logit_bias={llm.token_eos(): -100.0})
     assert answer.finish_reason == "length" and answer.usage["total_tokens"] == llm.n_ctx()
 
 
