@@ -120,7 +120,12 @@ def test_the_worst_case_is_tight(case: Case, data: st.DataObject) -> None:
     layers = possible_layers(planned, case.shape, case.n_tokens)
     done = [allocate(planned, case.shape, case.n_tokens, case.headroom, at) for at in layers]
     assert max(one.now for one in done) == planned.kv_bytes
-    if not isinstance(case.policy, GemFilter):  # it may take a layer before the planned one
+    # gemfilter may take a layer before the planned one; where no layer must select, a gathering after the last one is
+    # planned, though a rule that sees no scores there acts before it
+    loose = isinstance(case.policy, GemFilter) or (
+        case.policy.keep == "selected" and getattr(case.policy, "l_max", 0) is None
+    )
+    if not loose:
         assert max(one.peak for one in done) == planned.peak_kv_bytes
     assert all(one.peak <= planned.peak_kv_bytes for one in done)
 

@@ -46,7 +46,7 @@ def test_pointing_highlights_and_pressing_scrolls(page):
     assert not page.evaluate(IN_SIGHT, f".mark[data-passage='{number}']")
     far.click()
     page.wait_for_function(IN_SIGHT, arg=f".mark[data-passage='{number}']")
-    assert page.input_value("#page-input") == "6"
+    page.wait_for_function("() => document.querySelector('#page-input').value === '6'")
     page.locator(f".mark-number[data-passage='{number}']").click()
     assert page.evaluate("() => document.activeElement.dataset.passage") == number
 
