@@ -15,7 +15,7 @@ DROP = """files => {
 
 
 def test_the_empty_page_says_what_to_do(page):
-    assert page.locator("#welcome").is_visible()
+    page.wait_for_selector("#welcome", state="visible")
     assert "Drop a file" in page.inner_text("#welcome")
     assert page.locator("#halves").is_hidden()
 
