@@ -243,10 +243,6 @@ class DeviceMemory:
         rows = min(self.shape.n_ubatch, n_first - past)
         columns = pad(pad(cells, _MASK_STEP) + past % _MASK_STEP + rows + CELLS_PAD, CELLS_PAD)
         first = self._latest + 1 if anew and n < self._n else 0
-        for place in {self._kv_place(i) for i in range(first, il + 1) if self._is_full(i)}:
+        for place in {self._kv_place(i) for i in range(first, il + 1) if self.shape.layers[i].gives_scores}:
             taken[place] += columns * rows * _F16
         return taken
-
-    def _is_full(self, il: int) -> bool:
-        layer = self.shape.layers[il]
-        return layer.n_swa == 0 and layer.n_embd_k > 0

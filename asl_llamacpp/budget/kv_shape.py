@@ -96,8 +96,8 @@ class KVShape:
 
     @property
     def scored_layers(self) -> tuple[int, ...]:
-        """The layers whose attention can be scored: those with one, and without a sliding window."""
-        return tuple(il for il, layer in enumerate(self.layers) if layer.n_swa == 0 and layer.n_embd_k > 0)
+        """The layers whose attention can be scored."""
+        return tuple(il for il, layer in enumerate(self.layers) if layer.gives_scores)
 
     def _n_embd_v(self, il: int) -> int:
         return self.layers[il].n_embd_v if self.flash_attn else max(layer.n_embd_v for layer in self.layers)

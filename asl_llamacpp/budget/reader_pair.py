@@ -70,6 +70,6 @@ def check_pair(reader: str | Path, large: str | Path, layers: Sequence[LayerShap
 
 def _latest(policy: Policy, layers: Sequence[LayerShape], n: int) -> int:
     """The deepest layer that may select; the last one where none need."""
-    scored = tuple(il for il, layer in enumerate(layers) if layer.n_swa == 0 and layer.n_embd_k > 0)
+    scored = tuple(il for il, layer in enumerate(layers) if layer.gives_scores)
     latest = policy.resolve(len(layers)).worst_case(Prompt(n, len(layers), scored)).latest
     return len(layers) - 1 if latest is None else min(latest, len(layers) - 1)

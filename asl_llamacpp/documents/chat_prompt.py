@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from llama_cpp.llama_chat_format import Llava15ChatHandler, MTMDChatHandler
@@ -47,10 +48,11 @@ class Frame:
 
     def tail(self, llm: Any) -> list[int]:
         """Tokens after it, the question among them."""
-        tokens: list[int] = []
-        for text, special in self.after:
-            tokens += llm.tokenize(text.encode(), add_bos=False, special=special)
-        return tokens
+        return list(chain(*self.tail_pieces(llm)))
+
+    def tail_pieces(self, llm: Any) -> list[list[int]]:
+        """The same, piece by piece of `after`."""
+        return [llm.tokenize(text.encode(), add_bos=False, special=special) for text, special in self.after]
 
 
 def document_tokens(llm: Any, text: str) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..budget.text import size_text
-from ..engine.vocabulary import token_bytes
+from ..engine.vocabulary import token_texts
 from ..prefill.report import PrefillReport
 from ..selection.arrays import Ints
 from ..selection.units import unit_starts
@@ -114,9 +114,7 @@ class Document:
     @cached_property
     def _pieces(self) -> list[bytes]:
         """The bytes of the document's own tokens."""
-        own, llm = self.tokens[self.n_head :].tolist(), self._llm
-        known = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(own)}  # type: ignore[attr-defined]
-        return [known[token] for token in own]
+        return token_texts(self._llm._model.vocab, self.tokens[self.n_head :].tolist())  # type: ignore[attr-defined]
 
     def _frame(self, question: str, history: History = (), thinking: bool | None = None) -> Frame:
         return frame(self._llm, question, history, self._system, thinking)

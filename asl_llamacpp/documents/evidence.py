@@ -169,8 +169,10 @@ def best_passages(passages: Sequence[Scored], n: int, count: int) -> NDArray[np.
     """Which of a document's `n` tokens lie in its best passages, whole ones that hold `count` tokens: bool [n]."""
     best = np.zeros(n, np.bool_)
     for one in sorted(passages, key=lambda one: -one.score):
-        best[one.passage.first : one.passage.last] = True
-        if best.sum() >= count:
+        tokens = best[one.passage.first : one.passage.last]
+        count -= len(tokens) - int(np.count_nonzero(tokens))  # two may share a token
+        tokens[:] = True
+        if count <= 0:
             break
     return best
 

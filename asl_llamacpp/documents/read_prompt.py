@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ..engine.vocabulary import token_bytes
+from ..engine.vocabulary import token_texts
 from ..selection.transfer import OUTSIDE, Spans
 from .byte_spans import byte_spans
 from .chat_prompt import Frame, frame
@@ -35,27 +36,26 @@ def outside(n: int) -> Spans:
 
 def spans_of(llm: Any, text: str | bytes, tokens: Sequence[int], begin: int = 0) -> Spans:
     """Which bytes of a text that begins at byte `begin` the tokens are that `llm` made of it as plain text."""
-    known = {token: token_bytes(llm._model.vocab, token, special=True) for token in set(tokens)}
-    return byte_spans(text, [known[token] for token in tokens], llm.model_path) + begin
+    return byte_spans(text, token_texts(llm._model.vocab, tokens), llm.model_path) + begin
 
 
-def said_before(llm: Any, around: Frame, begin: int) -> tuple[list[str], Spans]:
-    """Earlier questions and answers in what follows a document, and the spans of all tokens there.
+def said_before(llm: Any, around: Frame, begin: int) -> tuple[list[int], list[str], Spans]:
+    """The tokens of what follows a document, earlier questions and answers among them, and the spans of the tokens.
 
     Their texts come one after another, from byte `begin` on. The template and the last question are outside of them.
     """
     said: list[str] = []
     parts: list[Spans] = []
+    pieces = around.tail_pieces(llm)
     asked = max((i for i, (_, special) in enumerate(around.after) if not special), default=0)
-    for i, (text, special) in enumerate(around.after):
-        tokens = llm.tokenize(text.encode(), add_bos=False, special=special)
+    for i, ((text, special), tokens) in enumerate(zip(around.after, pieces, strict=True)):
         if special or i == asked:
             parts.append(outside(len(tokens)))
             continue
         parts.append(spans_of(llm, text, tokens, begin))
         said.append(text)
         begin += len(text.encode())
-    return said, np.concatenate(parts) if parts else outside(0)
+    return list(chain(*pieces)), said, np.concatenate(parts) if parts else outside(0)
 
 
 def prompt_of_texts(texts: Sequence[bytes], reader: Any) -> ReadPrompt:

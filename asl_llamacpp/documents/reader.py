@@ -16,7 +16,7 @@ from ..prefill.report import OnProgress, PrefillReport, Progress
 from ..selection.arrays import Floats, Ints
 from ..selection.transfer import Spans, transfer
 from ..selection.units import unit_starts
-from ..store.read_cache import Chosen, without_window
+from ..store.read_cache import Chosen
 from .document import Document
 from .protocols import Model
 from .question import Question
@@ -99,8 +99,8 @@ class Reader:
         starts = unit_starts([texts[i] for i in free])
         best = policy.choose(np.nan_to_num(row[free], nan=float(np.nanmin(row))), room, starts)
         positions: Ints = np.sort(np.concatenate([np.flatnonzero(fixed), free[best]])).astype(np.int32)
-        shown = without_window(rows[1], window) if report.shown is not None else None
-        return Chosen(positions, without_window(row, window), shown, report)
+        shown = _without_window(rows[1], window) if report.shown is not None else None
+        return Chosen(positions, _without_window(row, window), shown, report)
 
     def _prompt(self, tokens: Sequence[int], texts: Sequence[bytes]) -> ReadPrompt:
         found = self._asked.pop(tuple(tokens), None)
@@ -158,3 +158,9 @@ class Reader:
         llm: Any = self.llm
         self._twins.clear()
         llm.close()
+
+
+def _without_window(row: Floats, window: int) -> Floats:
+    """What a report has of a row of scores: past tokens alone, and 0 where there is none."""
+    past: Floats = np.nan_to_num(row[: len(row) - window], nan=0.0)
+    return past

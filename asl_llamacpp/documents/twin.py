@@ -8,9 +8,10 @@ from weakref import ref
 import numpy as np
 
 from ..selection.transfer import Spans
+from .byte_spans import byte_spans
 from .chat_prompt import frame
 from .document import Document
-from .read_prompt import ReadPrompt, outside, said_before, spans_of
+from .read_prompt import ReadPrompt, outside, said_before
 from .turns import History
 
 
@@ -34,8 +35,8 @@ class Twin:
         """Which bytes of the text the documents' tokens are, those of the templates before them included."""
         made = []
         for document in (self.theirs, self.ours):
-            own = document.tokens[document.n_head :].tolist()
-            made.append(np.concatenate([outside(document.n_head), spans_of(document._llm, document.text, own)]))
+            own = byte_spans(document.text, document._pieces, document._llm.model_path)  # type: ignore[attr-defined]
+            made.append(np.concatenate([outside(document.n_head), own]))
         return made[0], made[1]
 
     def prompt(self, question: str, history: History, thinking: bool | None, n_ours: int) -> ReadPrompt:
@@ -46,10 +47,9 @@ class Twin:
         theirs, ours = self._spans
         begin = len(self.ours.text.encode("utf-8", "surrogatepass"))
         reader, answering = self.theirs._llm, self.ours._llm
-        around = frame(reader, question, history, self.theirs._system)
-        tail = around.tail(reader)
-        said, read = said_before(reader, around, begin)
-        same, asked = said_before(answering, frame(answering, question, history, self.ours._system, thinking), begin)
+        tail, said, read = said_before(reader, frame(reader, question, history, self.theirs._system), begin)
+        around = frame(answering, question, history, self.ours._system, thinking)
+        _, same, asked = said_before(answering, around, begin)
         if said != same or len(asked) != n_ours - len(ours):
             read, asked = outside(len(tail)), outside(n_ours - len(ours))
         tokens = [*self.theirs.tokens.tolist(), *tail]

@@ -103,6 +103,11 @@ class LayerShape:
     n_swa: int
     device: int = -1
 
+    @property
+    def gives_scores(self) -> bool:
+        """Whether its attention can be scored: it has one, and no sliding window."""
+        return self.n_swa == 0 and self.n_embd_k > 0
+
 
 @dataclass(frozen=True)
 class EngineInfo:

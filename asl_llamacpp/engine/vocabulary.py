@@ -21,6 +21,12 @@ def token_bytes(vocab: Any, token: int, special: bool) -> bytes:
         size = -n
 
 
+def token_texts(vocab: Any, tokens: Sequence[int]) -> list[bytes]:
+    """The bytes of each token, of a template's its name; each is looked up once."""
+    known = {token: token_bytes(vocab, token, special=True) for token in set(tokens)}
+    return [known[token] for token in tokens]
+
+
 class Vocabulary:
     """The texts of the tokens of a context's model, each looked up once. `ctx`: a ctypes llama_context_p."""
 

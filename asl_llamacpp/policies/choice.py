@@ -83,7 +83,7 @@ class ByAttention(InUnits):
             last = shapes[layer].n_head - 1
             if head > last:
                 raise ValueError(f"heads: layer {layer} has the heads 0 to {last}, not {head}: choose one of them")
-            if shapes[layer].n_swa > 0 or shapes[layer].n_embd_k == 0:
+            if not shapes[layer].gives_scores:
                 raise ValueError(
                     f"heads: layer {layer} gives no scores, it has a sliding window or no attention: choose others"
                 )

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..policies.read_by import ReadBy
 from ..prefill.answering import answering
 from ..prefill.report import OnProgress, PrefillReport
@@ -82,9 +80,3 @@ class ReadCache(PrunedCache):
         report.seconds = {"reading": read.seconds["total"], **report.seconds, "total": seconds}
         self.n_prompt, self.shift = len(tokens), report.position_shift
         return report
-
-
-def without_window(row: Floats, window: int) -> Floats:
-    """What a report has of a row of scores: past tokens alone, and 0 where there is none."""
-    past: Floats = np.nan_to_num(row[: len(row) - window], nan=0.0)
-    return past

@@ -291,6 +291,12 @@ def on_the_cpu(tiny_path: Callable[[str], Path]) -> Callable[[str, str], Arrays]
     return run
 
 
+def assert_same(got: Arrays, want: Arrays) -> None:
+    """Bit for bit."""
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        assert a.tobytes() == b.tobytes(), f"array {i} of {len(want)}"
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("model", "scenario"), CASES)
 def test_the_numbers_are_those_of_the_cpu(
@@ -306,8 +312,7 @@ def test_the_numbers_are_those_of_the_cpu(
         got = SCENARIOS[scenario](bench)
         assert all(gpu.counters(i).graphs >= 5 for i in range(gpu.devices))
     assert len(got) == len(want)
-    for i, (a, b) in enumerate(zip(got, want, strict=True)):
-        assert a.tobytes() == b.tobytes(), f"array {i} of {len(want)}"
+    assert_same(got, want)
 
 
 @pytest.mark.parametrize("place", [place for place, (options, _) in PLACES.items() if "memory" not in options])
@@ -326,8 +331,7 @@ def test_hidden_states_on_the_host_change_no_number(
         got = ON_HOST[scenario](bench, hidden="host")
         staged = any("layerwise_hidden_staged" in gpu.counters(i).up for i in range(gpu.devices))
         assert staged or place == "deep half"  # where the shallow layers are on the CPU
-    for i, (a, b) in enumerate(zip(got, want, strict=True)):
-        assert a.tobytes() == b.tobytes(), f"array {i} of {len(want)}"
+    assert_same(got, want)
 
 
 @pytest.mark.parametrize("scenario", ON_HOST)
